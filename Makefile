@@ -4,8 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # uv installs in a fifth of the time. It doesn't read pip's configuration: pip does it if the
-# environment names an index or constraints, and where uv fails.
-UV := $(BIN)/python -m uv pip install --quiet --python $(BIN)/python
+# environment names an index or constraints, and where uv fails. Certificates are the system's, as
+# pip's are: an institute's proxy may have its own.
+UV := UV_SYSTEM_CERTS=true $(BIN)/python -m uv pip install --quiet --python $(BIN)/python
 BY_UV = $(if $(PIP_INDEX_URL)$(PIP_EXTRA_INDEX_URL)$(PIP_CONSTRAINT),false,$(PIP) uv)
 INSTALL = $(BY_UV) && $(UV) --editable $(1) || $(PIP) --editable $(1)
 
@@ -77,7 +78,7 @@ fmt: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/generate_reference.py
-	$(BIN)/mkdocs build --strict
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --fresh-env -d build/doctrees docs site
 
 clean:
 	rm -rf $(VENV) build site demo-output *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,4 +1,4 @@
-"""Write docs/reference/commands.md, errors.md and stores.md from the code.
+"""Write the generated pages of docs/reference, and the JSON Schemas, from the code.
 
 With ``--check`` nothing is written; the exit code is 1 if a page differs from the code.
 """
@@ -29,9 +29,12 @@ from jobtool.stores.verdict import Verdict
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from json_page import json_page, schema_files
+from messages_page import messages_page
 from stores_table import stores_page
 
 REFERENCE = Path(__file__).parent / "reference"
+SCHEMAS = REFERENCE / "schemas"
 
 INTRODUCTION = """\
 <!-- Written by docs/generate_reference.py from the code. Don't edit it by hand. -->
@@ -177,7 +180,7 @@ def section(name: str, command: click.Command) -> Iterator[str]:
     yield from (inspect.cleandoc(command.help or ""), "")
     yield from ("| option | meaning |", "| --- | --- |")
     for parameter in command.get_params(context):
-        if isinstance(parameter, click.Option):
+        if isinstance(parameter, click.Option) and not parameter.hidden:
             yield option_row(parameter)
     yield ""
     if example := paragraph(command, "Example:"):
@@ -228,6 +231,8 @@ def code_table(codes: list[tuple[str, str]]) -> Iterator[str]:
 PAGES: dict[str, Callable[[], str]] = {
     "commands.md": commands_page,
     "errors.md": errors_page,
+    "json.md": json_page,
+    "messages.md": messages_page,
     "stores.md": stores_page,
 }
 
@@ -238,8 +243,12 @@ def main() -> int:
         sys.stderr.write("usage: generate_reference.py [--check]\n")
         return 2
     exit_code = 0
-    for name, page in PAGES.items():
-        path, text = REFERENCE / name, page()
+    texts = {name: page() for name, page in PAGES.items()} | schema_files()
+    for stale in {path.name for path in SCHEMAS.glob("*.json")} - {Path(n).name for n in texts}:
+        sys.stderr.write(f"{SCHEMAS / stale} belongs to no command: remove it\n")
+        exit_code = 1
+    for name, text in texts.items():
+        path = REFERENCE / name
         if not sys.argv[1:]:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")

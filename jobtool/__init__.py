@@ -19,10 +19,13 @@ if TYPE_CHECKING:
         rebuild_catalog,
     )
     from jobtool.api.clean import Cleaned, clean_jobs
+    from jobtool.api.excluded import find_excluded
     from jobtool.api.export import export_query
     from jobtool.api.generate import generate_joblist
     from jobtool.api.methods import Explained, explain_methods
-    from jobtool.api.receipts import read_receipts, write_receipts
+    from jobtool.api.notify import Notices, send_notices
+    from jobtool.api.plan import plan_transfer
+    from jobtool.api.receipts import read_receipts, write_checksums, write_receipts
     from jobtool.api.receive import receive_packages
     from jobtool.api.release import Released, release_jobs
     from jobtool.api.report import show_job, write_report
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from jobtool.api.steer import pause_jobs, resume_jobs, stop_jobs
     from jobtool.api.summarise import summarise_jobs
     from jobtool.api.transfer import Transferred, transfer_jobs
+    from jobtool.api.update import JoblistUpdate, update_joblist
     from jobtool.api.verify import Verification, verify_jobs
     from jobtool.audit.events import Finding, LeftAlone, Leftover, PutBack, Verified
     from jobtool.bundling.events import PackagesGenerated
@@ -85,8 +89,10 @@ if TYPE_CHECKING:
     from jobtool.jobs.records import Receipt
     from jobtool.jobs.table import read_table
     from jobtool.layouts.events import Generated
+    from jobtool.layouts.excluded import Excluded, ExcludedItem
     from jobtool.layouts.layout import Layout, load_layout
     from jobtool.level import Level
+    from jobtool.mirror.events import Updated
     from jobtool.receiving.events import Received
     from jobtool.report.jobline import JobLine
     from jobtool.report.optionsset import Option, OptionsSet
@@ -102,7 +108,7 @@ if TYPE_CHECKING:
     from jobtool.stores.store import Store
     from jobtool.transfer.policies import Policies
     from jobtool.transfer.stores_of import stores_of
-    from jobtool.worker.events import JobProgress
+    from jobtool.worker.events import JobProgress, Preview
 
 __version__ = "0.1.0"
 
@@ -119,6 +125,8 @@ _HOMES = {
     "DamagedSourceError": "jobtool.errors",
     "DigestMismatchError": "jobtool.errors",
     "Event": "jobtool.events",
+    "Excluded": "jobtool.layouts.excluded",
+    "ExcludedItem": "jobtool.layouts.excluded",
     "ExhaustedError": "jobtool.errors",
     "Explained": "jobtool.api.methods",
     "ExportGenerated": "jobtool.export.events",
@@ -136,6 +144,7 @@ _HOMES = {
     "JobStatus": "jobtool.jobs.job",
     "JoblistError": "jobtool.errors",
     "JoblistUnavailableError": "jobtool.errors",
+    "JoblistUpdate": "jobtool.api.update",
     "JobtoolError": "jobtool.errors",
     "Layout": "jobtool.layouts.layout",
     "LayoutError": "jobtool.errors",
@@ -145,12 +154,14 @@ _HOMES = {
     "MembershipLostError": "jobtool.errors",
     "NotFoundError": "jobtool.errors",
     "NotYetError": "jobtool.errors",
+    "Notices": "jobtool.api.notify",
     "Option": "jobtool.report.optionsset",
     "OptionsSet": "jobtool.report.optionsset",
     "PackageError": "jobtool.errors",
     "PackagesGenerated": "jobtool.bundling.events",
     "PlannedItem": "jobtool.staging.request",
     "Policies": "jobtool.transfer.policies",
+    "Preview": "jobtool.worker.events.preview",
     "PutBack": "jobtool.audit.events",
     "QueryFailedError": "jobtool.errors",
     "QueryInterruptedError": "jobtool.errors",
@@ -186,6 +197,7 @@ _HOMES = {
     "UnreachableError": "jobtool.errors",
     "Unstaged": "jobtool.staging.outcome",
     "UsageError": "jobtool.errors",
+    "Updated": "jobtool.mirror.events",
     "Verification": "jobtool.api.verify",
     "Verified": "jobtool.audit.events",
     "catalog_writer": "jobtool.api.catalog",
@@ -196,12 +208,14 @@ _HOMES = {
     "explain_methods": "jobtool.api.methods",
     "explain_route": "jobtool.api.routes",
     "export_query": "jobtool.api.export",
+    "find_excluded": "jobtool.api.excluded",
     "generate_joblist": "jobtool.api.generate",
     "generate_packages": "jobtool.api.bundle",
     "list_staged": "jobtool.api.staging",
     "load_layout": "jobtool.layouts.layout",
     "open_catalog": "jobtool.api.catalog",
     "pause_jobs": "jobtool.api.steer",
+    "plan_transfer": "jobtool.api.plan",
     "read_receipts": "jobtool.api.receipts",
     "read_table": "jobtool.jobs.table",
     "rebuild_catalog": "jobtool.api.catalog",
@@ -209,6 +223,7 @@ _HOMES = {
     "release_jobs": "jobtool.api.release",
     "resume_jobs": "jobtool.api.steer",
     "retry_jobs": "jobtool.api.retry",
+    "send_notices": "jobtool.api.notify",
     "set_options": "jobtool.api.setoptions",
     "show_job": "jobtool.api.report",
     "stage_items": "jobtool.api.staging",
@@ -217,7 +232,9 @@ _HOMES = {
     "summarise_jobs": "jobtool.api.summarise",
     "transfer_jobs": "jobtool.api.transfer",
     "unstage_items": "jobtool.api.staging",
+    "update_joblist": "jobtool.api.update",
     "verify_jobs": "jobtool.api.verify",
+    "write_checksums": "jobtool.api.receipts",
     "write_receipts": "jobtool.api.receipts",
     "write_report": "jobtool.api.report",
 }
@@ -235,6 +252,8 @@ __all__ = [
     "DamagedSourceError",
     "DigestMismatchError",
     "Event",
+    "Excluded",
+    "ExcludedItem",
     "ExhaustedError",
     "Explained",
     "ExportGenerated",
@@ -252,6 +271,7 @@ __all__ = [
     "JobStatus",
     "JoblistError",
     "JoblistUnavailableError",
+    "JoblistUpdate",
     "JobtoolError",
     "Layout",
     "LayoutError",
@@ -261,12 +281,14 @@ __all__ = [
     "MembershipLostError",
     "NotFoundError",
     "NotYetError",
+    "Notices",
     "Option",
     "OptionsSet",
     "PackageError",
     "PackagesGenerated",
     "PlannedItem",
     "Policies",
+    "Preview",
     "PutBack",
     "QueryFailedError",
     "QueryInterruptedError",
@@ -301,6 +323,7 @@ __all__ = [
     "UnmetRequirementError",
     "UnreachableError",
     "Unstaged",
+    "Updated",
     "UsageError",
     "Verification",
     "Verified",
@@ -313,12 +336,14 @@ __all__ = [
     "explain_methods",
     "explain_route",
     "export_query",
+    "find_excluded",
     "generate_joblist",
     "generate_packages",
     "list_staged",
     "load_layout",
     "open_catalog",
     "pause_jobs",
+    "plan_transfer",
     "read_receipts",
     "read_table",
     "rebuild_catalog",
@@ -326,6 +351,7 @@ __all__ = [
     "release_jobs",
     "resume_jobs",
     "retry_jobs",
+    "send_notices",
     "set_options",
     "show_job",
     "stage_items",
@@ -334,7 +360,9 @@ __all__ = [
     "summarise_jobs",
     "transfer_jobs",
     "unstage_items",
+    "update_joblist",
     "verify_jobs",
+    "write_checksums",
     "write_receipts",
     "write_report",
 ]

@@ -68,6 +68,9 @@ Failpoint = Literal[
     "before an object that was put back is deleted from the trash",
     "before a file is removed from the trash",
     "after a file is removed from the trash",
+    "after the list of extra files is written",
+    "before the receipts of deleted files are dropped",
+    "after the receipts of deleted files are dropped",
 ]
 
 #: Called with the point and with what it is about. It may run in any thread.

@@ -10,6 +10,12 @@ from typing import Any
 import msgspec
 
 _CUTOFF = 0.6
+_CUTOFF_OF_SLIPS = 0.8
+
+#: A word that is shorter isn't taken for the beginning of another.
+_SHORTEST = 3
+
+_ALIKE = str.maketrans({"o": "0", "l": "1", "i": "1", "-": "_", " ": "_", ".": "_"})
 
 _EXPECTED = re.compile(r"Expected `([^`]*)`(?: (>=|>|<=|<) (\S+))?(?:, got `([^`]*)`)?")
 _BOUNDS = {">=": "of at least", ">": "above", "<=": "of at most", "<": "below"}
@@ -25,9 +31,39 @@ _KINDS = {
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word closest to ``word``, or None if none is close."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=_CUTOFF)
+    """Return the known word closest to ``word``, or None if none is close.
+
+    Case, dashes and letters that look like digits don't count. A word of the same letters in
+    another order is the closest, and the only word that begins with ``word`` is close to it.
+    """
+    words = list(known)
+    for form in (_folded, _letters):
+        alike = [each for each in words if form(each) == form(word) and each != word]
+        if alike:
+            return difflib.get_close_matches(word, alike, n=1, cutoff=0)[0]
+    found = difflib.get_close_matches(word, words, n=1, cutoff=_CUTOFF)
+    if not found:
+        longer = [each for each in words if each.startswith(word) and len(word) >= _SHORTEST]
+        found = (
+            longer
+            if len(longer) == 1
+            else difflib.get_close_matches(word.lower(), words, n=1, cutoff=_CUTOFF)
+        )
     return found[0] if found else None
+
+
+def _folded(word: str) -> str:
+    return word.lower().translate(_ALIKE)
+
+
+def _letters(word: str) -> str:
+    return "".join(sorted(_folded(word)))
+
+
+def nearly(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word of which ``word`` is clearly a slip: a letter or two are wrong."""
+    found = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=_CUTOFF_OF_SLIPS)
+    return found[0] if found and found[0] != word else None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.forked import MAINS, Forked, can_fork
+from tests.jsonlines import check_output, command_of
 from tests.needs import lack
 
 BIN = Path(sys.executable).parent
@@ -55,11 +56,21 @@ def start(
     return _start([str(BIN / name), *arguments], MAINS.get(name), env, cwd)
 
 
+def start_on_terminal(
+    *command: object, terminal: int, env: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a console script whose standard streams are a terminal, with just this environment."""
+    name, *arguments = map(str, command)
+    return subprocess.Popen(
+        [str(BIN / name), *arguments], stdin=terminal, stdout=terminal, stderr=terminal, env=env
+    )
+
+
 def start_module(
-    module: str, *arguments: str, env: Mapping[str, str] | None = None
+    module: str, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path = ROOT
 ) -> subprocess.Popen[str]:
     """Start ``python -m module`` for a module of the tests that has a ``main``."""
-    return _start([sys.executable, "-m", module, *arguments], f"{module}:main", env, ROOT)
+    return _start([sys.executable, "-m", module, *arguments], f"{module}:main", env, cwd)
 
 
 def _start(
@@ -87,7 +98,14 @@ def finish(process: subprocess.Popen[str], timeout_seconds: float = TIMEOUT_SECO
     except subprocess.TimeoutExpired:
         process.kill()
         raise
+    _check_json(process.args, stdout)
     return Done(process.returncode, stdout, stderr)
+
+
+def _check_json(arguments: Any, stdout: str) -> None:
+    """Validate the JSON that a command printed: every test that asks for it tests the schemas."""
+    if "--json" in arguments and (name := command_of(arguments)) is not None:
+        check_output(name, stdout)
 
 
 def run(*command: object, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Done:

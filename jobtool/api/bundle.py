@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jobtool.api.generate import (
     destination_of,
+    filters_of,
     located_source,
     settings_at,
     with_absolute_paths,
@@ -36,6 +37,7 @@ def generate_packages(
     order: Literal["name", "time"] | None = None,
     max_wait_seconds: float | None = None,
     close: bool = False,
+    filters: Mapping[str, Any] | None = None,
     name: str | None = None,
     sites: Place | None = None,
     origin: str | None = None,
@@ -72,6 +74,8 @@ def generate_packages(
         max_wait_seconds: A package that isn't full is made once its first item was seen this long
             ago. Until then its items wait for another run. By default it is made at once.
         close: Let no item wait this time.
+        filters: The table ``[filters]`` of joblist.toml, which selects the files of items. It can't
+            be changed later.
         name: What the packages' names begin with, by default the name of the joblist.
         sites: The file of sites and routes.
         origin: The site of the source in it, or one of its locations as ``SITE.LOCATION``.
@@ -95,7 +99,8 @@ def generate_packages(
     Returns:
         The numbers of ``packages``, ``items``, ``members`` (files), ``bytes`` and ``jobs``, of
         items that were ``existing`` in packages, ``changed`` since, ``waiting``, ``empty`` or
-        ``unreadable``, and the ``exit_code`` of ``generate-joblist``.
+        ``unreadable``, of files and folders ``excluded``, and the ``exit_code`` of
+        ``generate-joblist``.
 
     Raises:
         UsageError: The source doesn't exist, or an argument is invalid.
@@ -149,6 +154,7 @@ def generate_packages(
         ),
         options=options,
         close=close,
+        filters=None if filters is None else filters_of(filters),
         filesystems=given,
         stores=with_absolute_paths({**(stores or {}), **({"s3": s3} if s3 else {})}),
         credentials=with_absolute_paths(credentials or {}),

@@ -48,6 +48,16 @@ def open_catalog(
     return Catalog(_folder(catalog, sites, stores, "source"))
 
 
+def require_site(site: str, *, sites: Place | None = None) -> None:
+    """Raise ``RouteError`` for a site that the file of sites lacks, if one is given or known."""
+    from jobtool.routes.catalogplace import SITES_VARIABLE
+    from jobtool.routes.sitesfile import load_sites
+
+    path = os.environ.get(SITES_VARIABLE) if sites is None else text_of(sites)
+    if path:
+        load_sites(path).site(site, where="--site")
+
+
 def catalog_writer(
     writer: str,
     catalog: Place | None = None,

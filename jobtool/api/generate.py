@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
@@ -19,11 +19,13 @@ from jobtool.api.places import (
 from jobtool.errors import UsageError
 from jobtool.events import Emit, ignore, unfailing
 from jobtool.redact import LOGIN_WORDS, is_secret
+from jobtool.stores.location import Location
 
 if TYPE_CHECKING:
     from jobtool.jobs.filtersettings import FilterSettings
     from jobtool.jobs.settings import Settings
     from jobtool.layouts.events import Generated
+    from jobtool.layouts.lists.listed import ListFormat
     from jobtool.stores.sides import Side
 
 #: Settings of a joblist's tables that are paths.
@@ -50,6 +52,8 @@ def generate_joblist(
     steps: Sequence[str] = (),
     values: Mapping[str, str] | None = None,
     filters: Mapping[str, Any] | None = None,
+    files_from: Sequence[Place | BinaryIO] = (),
+    list_format: ListFormat = "auto",
     s3: Mapping[str, Any] | None = None,
     stores: Mapping[str, Mapping[str, Any]] | None = None,
     credentials: Mapping[str, Any] | None = None,
@@ -75,6 +79,11 @@ def generate_joblist(
         values: Values for the templates of the layout.
         filters: The table ``[filters]`` of joblist.toml, such as ``{"rules": ["- *.tmp"]}``, which
             selects the files. None takes that of the joblist, or all files.
+        files_from: Lists of the only files to transfer, by names below the source: paths, URLs or
+            open binary files. The joblist keeps a copy. With it ``filters`` are what is given, or
+            none.
+        list_format: The format of these lists, and of the source of the layout ``manifest``:
+            ``lines``, ``null``, ``find``, ``aws-ls`` or ``inventory``. ``auto`` looks at each list.
         s3: Keys of the table ``[s3]`` of joblist.toml. Relative paths are made absolute.
         stores: Keys of the tables of other stores by scheme, such as ``{"az": {...}}``, likewise.
         credentials: Keys of the table ``[credentials]``, likewise.
@@ -92,8 +101,8 @@ def generate_joblist(
 
     Returns:
         The numbers of jobs that were ``created``, ``existing`` before, ``invalid`` or
-        ``incomplete``, the number of ``unreadable`` folders, and the ``exit_code`` of
-        ``generate-joblist``.
+        ``incomplete``, the number of ``unreadable`` folders, that of names in no job
+        (``names_left_out``), and the ``exit_code`` of ``generate-joblist``.
 
     Raises:
         UsageError: The source doesn't exist, or an argument is invalid.
@@ -132,7 +141,9 @@ def generate_joblist(
         layout=None if wanted == AUTO else wanted,
         steps=tuple(steps),
         values=values or {},
-        filters=None if filters is None else _filters_of(filters),
+        filters=filters_of(filters or {}) if filters is not None or files_from else None,
+        files_from=tuple(map(_list_place, files_from)),
+        list_format=list_format,
         stores=with_absolute_paths({**(stores or {}), **({"s3": s3} if s3 else {})}),
         credentials=with_absolute_paths(credentials or {}),
         trust=trust,
@@ -141,7 +152,14 @@ def generate_joblist(
     return generate(request, unfailing(on_event))
 
 
-def _filters_of(table: Mapping[str, Any]) -> FilterSettings:
+def _list_place(place: Place | BinaryIO) -> str | BinaryIO:
+    if isinstance(place, str | os.PathLike):
+        return Location.resolve(text_of(place)).url
+    return place
+
+
+def filters_of(table: Mapping[str, Any]) -> FilterSettings:
+    """Return the settings of a table ``[filters]``; raise ``UsageError``."""
     from jobtool.jobs.filtersettings import FilterSettings
 
     try:

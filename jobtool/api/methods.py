@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from jobtool.api.places import Place, opened
-from jobtool.errors import UsageError
+from jobtool.errors import JobFileError, UsageError
 from jobtool.names import quote
 
 if TYPE_CHECKING:
@@ -65,7 +65,12 @@ def explain_methods(
     joblist = opened(joblist, trust=trust)
     settings = joblist.settings
     job_id = _job_id(joblist, job)
-    found = with_destination(joblist.load(job_id)[0], settings)
+    try:
+        found = with_destination(joblist.load(job_id)[0], settings)
+    except JobFileError as error:
+        raise JobFileError(
+            f"{quote(joblist.path_of(job_id))}: {error} Correct it, or name another job by --job."
+        ) from None
     names = methods or settings.transfer.methods or OWN_METHODS
     return [
         Explained(
@@ -79,22 +84,23 @@ def explain_methods(
 
 
 def _job_id(joblist: JobList, job: str | None) -> str:
-    """Return the ID of the named job, or of the first that isn't done."""
+    """Return the ID of the named job, or of the first valid one that isn't done."""
     from jobtool.jobs.exportshare import MANIFEST_JOB
     from jobtool.jobs.job import JobStatus
+    from jobtool.jobs.unknownjob import unknown_job
 
     job_ids = joblist.job_ids()
     if not job_ids:
         raise UsageError(f"{quote(joblist.path)}: expected a job; found none. Make jobs first.")
     if job is not None:
         if job not in job_ids:
-            raise UsageError(f"expected a job {quote(job)} in {quote(joblist.path)}; found none")
+            raise unknown_job(job, job_ids, joblist=joblist.path)
         return job
     # The chunks of an export tell more than its manifest.
     passed_over = None if joblist.settings.export is None else MANIFEST_JOB
     is_open = (
         one.job_id
         for one in joblist.scan()
-        if one.status is not JobStatus.SUCCESS and one.job_id != passed_over
+        if one.status not in (JobStatus.SUCCESS, None) and one.job_id != passed_over
     )
     return next(is_open, next((one for one in job_ids if one != passed_over), job_ids[0]))

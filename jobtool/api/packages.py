@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from jobtool.api.places import Place, destination_url, local_path, text_of
+from jobtool.api.places import Place, beside, destination_url, local_path, text_of
+from jobtool.errors import NotFoundError
 from jobtool.events import Emit
+from jobtool.names import quote
 from jobtool.packages.bags import DATA, require_bag, write_bag
 from jobtool.packages.index import IndexRow
 from jobtool.packages.package import Package, Placed, open_package
@@ -17,7 +20,7 @@ from jobtool.packages.runs import read_proven
 from jobtool.packages.selection import Selection
 from jobtool.packages.tarreading import TarItem
 from jobtool.packages.unpacking import DEFAULT_THREADS, Unpacking
-from jobtool.stores.location import parent_of
+from jobtool.stores.location import Location, parent_of
 from jobtool.stores.registry import StoreRegistry
 
 #: The settings of stores by their schemes, as in joblist.toml.
@@ -32,6 +35,12 @@ def package_at(place: Place, *, stores: Tables | None = None, has_index: bool = 
     ``stores`` are settings such as ``{"s3": {"endpoint_url": …}}``. Without ``has_index`` the index
     isn't looked at.
     """
+    location = Location.resolve(text_of(place))
+    if location.is_local and not os.path.exists(location.url):
+        raise NotFoundError(
+            f"expected the tar of a package at {quote(location.url)}; found nothing."
+            f"{beside(location.url)} Correct the path."
+        )
     registry = StoreRegistry(stores, shown=_SHOWN)
     return open_package(text_of(place), registry, has_index=has_index)
 

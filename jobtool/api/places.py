@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from jobtool.names import quote
 from jobtool.stores.location import Location, type_of
 from jobtool.stores.sides import Side
 from jobtool.stores.storetype import require_writable
+from jobtool.suggest import closest
 
 #: A path on this machine or, where a store may be meant, a URL.
 Place = str | os.PathLike[str]
@@ -33,6 +35,10 @@ def text_of(path: Place) -> str:
     return text
 
 
+#: How many names of a folder are compared with a misspelt one.
+_MOST_COMPARED = 5000
+
+
 def existing_path(path: Place, side: Side | None = None) -> str:
     """Return an input path as an absolute one without links, a URL unchanged.
 
@@ -43,10 +49,22 @@ def existing_path(path: Place, side: Side | None = None) -> str:
     location = _located(path, side)
     if location.is_local and not os.path.exists(location.url):
         raise UsageError(
-            f"expected something at the input path {quote(location.url)}; found nothing. "
-            "Correct the path."
+            f"expected something at the input path {quote(location.url)}; found nothing."
+            f"{beside(location.url)} Correct the path."
         )
     return location.url
+
+
+def beside(path: str) -> str:
+    """Return the end of a message: what is there instead of a path whose name may be misspelt."""
+    folder, name = os.path.split(path.rstrip("/"))
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in itertools.islice(entries, _MOST_COMPARED)]
+    except OSError:
+        return ""
+    meant = closest(name, names)
+    return f" Did you mean {quote(os.path.join(folder, meant))}?" if meant else ""
 
 
 def destination_url(path: Place, side: Side | None = None) -> str:

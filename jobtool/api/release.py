@@ -18,7 +18,8 @@ from jobtool.errors import (
     UsageError,
 )
 from jobtool.events import Emit, Event, ignore, unfailing
-from jobtool.names import filename_of, quote
+from jobtool.jobs.unknownjob import unknown_job
+from jobtool.names import filename_of
 
 if TYPE_CHECKING:
     from jobtool.audit.events import LeftAlone
@@ -189,9 +190,7 @@ class _Run:
         known = frozenset(self._joblist.job_ids())
         missing = named - known - with_trash
         if missing:
-            raise UsageError(
-                f"there is no job {quote(min(missing))} in {quote(self._joblist.path)}"
-            )
+            raise unknown_job(min(missing), known, joblist=self._joblist.path)
         for job_id in sorted(with_trash):
             if not named or job_id in named:
                 yield from self._one(job_id, None)

@@ -58,6 +58,7 @@ def write_report(joblist: Place | JobList, output: Place, *, form: Form | None =
         2
     """
     from jobtool.jobs.atomic_write import replace_file
+    from jobtool.jobs.outputfile import require_folder
 
     path = local_path(output)
     ending = os.path.splitext(path)[1].lower()
@@ -69,9 +70,7 @@ def write_report(joblist: Place | JobList, output: Place, *, form: Form | None =
         raise UsageError(
             f"expected an output that ends in {' or '.join(endings)}; found {quote(path)}"
         )
-    folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
-        raise UsageError(f"can't write {quote(path)}: expected a folder at {quote(folder)}")
+    require_folder(path)
     text, jobs = report_text(joblist, found)
     try:
         replace_file(path, text.encode("utf-8", "backslashreplace"))

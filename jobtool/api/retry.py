@@ -10,7 +10,8 @@ import msgspec
 from jobtool.api.places import Place, opened
 from jobtool.errors import UsageError
 from jobtool.events import Emit, ignore, unfailing
-from jobtool.names import quote
+from jobtool.jobs.unknownjob import unknown_job
+from jobtool.names import filename_of, quote
 from jobtool.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -82,9 +83,13 @@ def retry_jobs(
         else:
             left_alone.append(event)
     if missing:
+        job_ids = joblist.job_ids()
+        if filename_of(min(missing)) not in set(job_ids):
+            raise unknown_job(min(missing), job_ids, joblist=joblist.path)
+        other = " or at another step" if steps else ""
         raise UsageError(
-            f"job {quote(min(missing))} was not put back: {quote(joblist.path)} has no such job, "
-            + ("it is todo already, or it is at another step" if steps else "or it is todo already")
+            f"job {quote(min(missing))} was not put back: it is todo already{other}. "
+            "jobtool show says more about it."
         )
     return Retried(put_back=tuple(put_back), left_alone=tuple(left_alone))
 

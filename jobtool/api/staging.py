@@ -292,9 +292,9 @@ def _wanted(holdings: Sequence[Holding], items: Sequence[str]) -> list[Holding]:
     known = {holding.item for holding in holdings}
     lacking = [item for item in wanted if item not in known]
     if lacking:
-        shown = "; ".join(f"{quote(item)}{did_you_mean(item, known)}" for item in lacking[:20])
+        shown = " ".join(f"{quote(item)}.{did_you_mean(item, known)}" for item in lacking[:20])
         raise StagingError(
             f"expected items that are staged; {len(lacking)} aren't, and nothing was changed: "
-            f"{shown}. See jobtool stage --list"
+            f"{shown} jobtool stage --list names those that are staged."
         )
     return [holding for holding in holdings if holding.item in wanted]

@@ -162,6 +162,7 @@ def transfer_jobs(
     from jobtool.jobs.job import JobStatus
     from jobtool.jobs.jobchoice import JobChoice
     from jobtool.metrics.meter import metered
+    from jobtool.notify.watching import notifying
     from jobtool.worker.environment import alone
     from jobtool.worker.events import WorkerFinished
     from jobtool.worker.loop import Worker
@@ -236,7 +237,10 @@ def transfer_jobs(
 
         watched = replace(options, watch=lambda progress: call(partial(show, progress)))
         environment = alone(os.environ)
-        with metered(joblist, environment, emit, watched, textfile=textfile) as (told, watched):
+        with (
+            metered(joblist, environment, emit, watched, textfile=textfile) as (told, watched),
+            notifying(joblist, environment, told, watched) as (told, watched),
+        ):
             Worker(joblist, environment, watched, told).run()
         return finished[-1]
 

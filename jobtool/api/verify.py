@@ -142,7 +142,7 @@ def audit(
     names = names_of(jobs)
     require_threads(threads)
     if seed is not None and sample is None:
-        raise UsageError("seed: expected a sample for it to draw; found none. Give --sample")
+        raise UsageError("seed: expected a sample for it to draw; found none. Give --sample.")
     try:
         share = None if sample is None else Share.parse(sample)
     except ValueError as error:

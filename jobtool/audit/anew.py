@@ -87,5 +87,5 @@ def _path(joblist: JobList) -> str:
 def _refusal(joblist: JobList, job_id: str, reason: str) -> UsageError:
     return UsageError(
         f"the rows of {quote(joblist.path)} can't be exported anew now: job {quote(job_id)}: "
-        f"{reason}. Correct that, or wait for the worker, and give the same command again"
+        f"{reason}. Correct that, or wait for the worker, and give the same command again."
     )

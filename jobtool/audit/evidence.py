@@ -21,6 +21,10 @@ _NO_TIME = -(2**63)
 #: millisecond, a second (HFS+, older NFS), two seconds (FAT).
 _GRAINS_NS = (1, 100, 1_000, 1_000_000, 1_000_000_000, 2_000_000_000)
 
+#: The event in a job's log that says how many of its files have receipts after some were deleted
+#: at the destination since their sources are gone.
+DELETED = "deleted-extra"
+
 #: Times are ignored after this many files whose times differ and whose bytes don't.
 _UNFOUNDED_DOUBTS = 100
 
@@ -126,8 +130,8 @@ def lack_of_receipts(job: Job, log: bytes, found: int) -> str:
 
 def _transferred_files(job: Job, log: bytes) -> int | None:
     """Return how many files must have receipts according to the job file; None if unknown."""
-    success = last_records(log, ("success",)).get("success")
-    files = None if success is None else number_of(success.values.get("files", ""))
+    last = next(iter(last_records(log, ("success", DELETED)).values()), None)
+    files = None if last is None else number_of(last.values.get("files", ""))
     if files is None:
         return len(job.files) or None
     return max(len(job.files), files)

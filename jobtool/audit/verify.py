@@ -41,12 +41,13 @@ from jobtool.jobs.packagetask import BRINGS_NOTHING
 from jobtool.jobs.records import Receipt, planned_dst_path
 from jobtool.jobs.requirements import require_understood
 from jobtool.jobs.table import read_table
+from jobtool.jobs.unknownjob import unknown_job
 from jobtool.layouts.destination import with_destination
 from jobtool.names import filename_of, quote
 from jobtool.release.deletionlog import released_paths
 from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.credentialscopes import credential_scopes_of
-from jobtool.transfer.selecting import selection_of
+from jobtool.transfer.selecting import selection_in
 
 #: The steps that bring a package as it is.
 _BRING_PACKAGES = ("pack", "copy", "relay", "archive")
@@ -144,8 +145,7 @@ class Audit:
                         raise
                     self._comparison.add(job.name, unreadable(job.target, error))
             if left:
-                name = quote(min(left.values()))
-                raise UsageError(f"there is no job {name} in {quote(joblist.path)}")
+                raise unknown_job(min(left.values()), joblist.job_ids(), joblist=joblist.path)
         return self._findings.finish(is_complete=True)
 
     def table(self, path: str) -> Verified:
@@ -234,8 +234,7 @@ class Audit:
         if self._drawn is not None:
             result = self._sampled(self._drawn, job, receipts)
         elif root is not None and (first is None or planned_dst_path(first) != root):
-            settings = joblist.settings
-            selection = selection_of(settings.filters, settings.source, job.source)
+            selection = selection_in(joblist, job.source)
             result = self._comparison.tree(job.name, root, receipts, dropped, selection)
         else:
             result = self._comparison.named_files(job.name, last_of_each(receipts), job.destination)

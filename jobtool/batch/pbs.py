@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jobtool.batch.mail import pbs_mail_points
 from jobtool.batch.request import BatchRequest
 from jobtool.batch.shell import joblist_lines, run_lines
 from jobtool.batch.walltime import as_clock, as_units
@@ -69,6 +70,8 @@ def pbs_script(request: BatchRequest) -> str:
         "-l walltime": as_clock(seconds),
         "-j": "oe",
         "-r": "y" if request.requeue else "n",
+        "-M": request.mail_user,
+        "-m": pbs_mail_points(request.mails_for) if request.mails_for else None,
     }
     lines = [
         f"#PBS {name}{'=' if ' ' in name else ' '}{value}"

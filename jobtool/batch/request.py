@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from jobtool.batch.mail import DEFAULT_MAIL_TYPES, require_mail_types
 from jobtool.batch.walltime import walltime_seconds
 from jobtool.errors import UsageError
 from jobtool.names import quote
@@ -21,6 +22,9 @@ DEFAULT_JOB_NAME = "transfer"
 # that ends the line, opens a quote, begins an option or is a pattern of the scheduler, such as %j.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _LIST_OF_NAMES = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+,@:-]*")
+# An address for mail, or a name of a user: none of the shell's and Slurm's special characters.
+_ADDRESS = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)?"
+_ADDRESSES = re.compile(rf"{_ADDRESS}(,{_ADDRESS})*")
 # \d and int() also accept digits of other scripts; a scheduler doesn't.
 _N = "[0-9]{1,9}"
 _RANGE = rf"{_N}(-{_N}(:{_N})?)?"
@@ -43,8 +47,9 @@ class BatchRequest(msgspec.Struct, frozen=True, kw_only=True):
     ``array``, with ``cpus_per_task`` cores each, None for the cluster's default. ``time`` is the
     wall time as ``HH:MM:SS`` or ``D-HH:MM:SS``, None for the queue's own. Workers stop
     ``grace_seconds`` before its end. With ``requeue`` a job whose workers leave work goes back to
-    the queue. ``launcher`` None means mpirun for several tasks, none for one. ``worker_options``
-    are passed to each worker unchanged.
+    the queue. ``launcher`` None means mpirun for several tasks, none for one. The scheduler sends
+    mail to ``mail_user`` for the events ``mail_types``, which are empty for its end and its
+    failure. ``worker_options`` are passed to each worker unchanged.
 
     Raises ``UsageError`` for values that can't be written into a script or contradict each other.
     """
@@ -61,6 +66,8 @@ class BatchRequest(msgspec.Struct, frozen=True, kw_only=True):
     partition: str | None = None
     account: str | None = None
     launcher: Launcher | None = None
+    mail_user: str | None = None
+    mail_types: tuple[str, ...] = ()
     worker_options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -68,6 +75,10 @@ class BatchRequest(msgspec.Struct, frozen=True, kw_only=True):
         _match("--partition", self.partition, _LIST_OF_NAMES, "a name")
         _match("--account", self.account, _LIST_OF_NAMES, "a name")
         _match("--array", self.array, *_ARRAYS[self.scheduler])
+        _match("--mail-user", self.mail_user, _ADDRESSES, "addresses, such as me@example.org")
+        require_mail_types(self.mail_types, self.scheduler)
+        if self.mail_types and self.mail_user is None:
+            raise UsageError("--mail-type needs --mail-user: the address that mail goes to")
         self._check_array()
         self._check_time()
         if self.scheduler == "pbs" and self.launcher == "srun":
@@ -75,7 +86,9 @@ class BatchRequest(msgspec.Struct, frozen=True, kw_only=True):
         for option in self.worker_options:
             # The value of a short option may follow without a space.
             if option.startswith(_TAKEN_SHORT) or option.partition("=")[0] in _TAKEN:
-                raise UsageError(f"the script gives {quote(option)} to its workers itself")
+                raise UsageError(
+                    f"the script gives {quote(option)} to its workers itself. Leave it out."
+                )
         if self.worker_options and not self.worker_options[0].startswith("-"):
             raise UsageError(
                 f"expected one joblist, and options for the workers after --; found "
@@ -86,6 +99,13 @@ class BatchRequest(msgspec.Struct, frozen=True, kw_only=True):
     def walltime_seconds(self) -> int | None:
         """The wall time in seconds."""
         return None if self.time is None else walltime_seconds(self.time)
+
+    @property
+    def mails_for(self) -> tuple[str, ...]:
+        """The events that mail is sent for; empty without an address."""
+        if self.mail_user is None:
+            return ()
+        return self.mail_types or DEFAULT_MAIL_TYPES
 
     def _check_array(self) -> None:
         array = self.array or ""

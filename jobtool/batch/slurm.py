@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jobtool.batch.mail import slurm_mail_types
 from jobtool.batch.request import BatchRequest
 from jobtool.batch.shell import joblist_lines, run_lines
 
@@ -63,6 +64,8 @@ def slurm_script(request: BatchRequest) -> str:
         "signal": f"B:USR1@{request.grace_seconds}",
         "output": log,
         "open-mode": "append",
+        "mail-user": request.mail_user,
+        "mail-type": slurm_mail_types(request.mails_for) or None,
     }
     lines = [f"#SBATCH --{name}={value}" for name, value in directives.items() if value is not None]
     lines.append("#SBATCH --requeue" if request.requeue else "#SBATCH --no-requeue")

@@ -129,7 +129,8 @@ class PackagesGenerated(Event, frozen=True, kw_only=True):
     ``packages`` were made of ``items`` of ``members`` files and ``bytes``; the largest has
     ``largest_bytes``. ``jobs`` were written, those of an earlier run among them. ``existing`` items
     were in packages before; ``changed`` of them have changed since. ``waiting`` items wait.
-    ``empty`` items hold no file. ``unreadable`` items and folders couldn't be listed.
+    ``empty`` items hold no file. ``unreadable`` items and folders couldn't be listed. ``excluded``
+    files and folders are left out by the filters.
     """
 
     kind: ClassVar[str] = "generated"
@@ -145,6 +146,7 @@ class PackagesGenerated(Event, frozen=True, kw_only=True):
     empty: int
     unreadable: int
     dry_run: bool
+    excluded: int = 0
 
     def text(self) -> str:
         """Return the sentence."""
@@ -164,6 +166,7 @@ class PackagesGenerated(Event, frozen=True, kw_only=True):
                 (self.waiting, "item(s) waiting"),
                 (self.empty, "item(s) without files"),
                 (self.unreadable, "unreadable"),
+                (self.excluded, "excluded"),
             )
             if count
         ]

@@ -40,6 +40,7 @@ from jobtool.packages.members import MemberList
 from jobtool.stores.location import inside, is_local, join
 from jobtool.stores.store import kind_of
 from jobtool.transfer.retry import Retry
+from jobtool.transfer.selecting import selection_of
 
 #: How often progress is told while the source is listed.
 _TELL_SECONDS = 5.0
@@ -87,6 +88,7 @@ class _Generation:
         self._with_left_out: list[str] = []
         self._seen = self._listed = self._listed_bytes = 0
         self._existing = self._changed = self._empty = self._unreadable = self._jobs = 0
+        self._excluded = 0
 
     def run(self) -> PackagesGenerated:
         with contextlib.ExitStack() as stack:
@@ -133,6 +135,7 @@ class _Generation:
             waiting=len(held),
             empty=self._empty,
             unreadable=self._unreadable,
+            excluded=self._excluded,
             dry_run=self._request.dry_run,
         )
         self._emit(generated)
@@ -183,10 +186,13 @@ class _Generation:
             retry=Retry(),
             on_member=self._count_member,
             on_unreadable=self._skip,
+            selection=selection_of(self._resolution.settings.filters, source, source),
         )
         for found_item in walk.items():
             self._seen += 1
+            self._excluded += found_item.excluded
             self._take(found_item)
+        self._excluded += walk.excluded
 
     def _count_member(self, size: int) -> None:
         self._listed += 1
@@ -207,7 +213,7 @@ class _Generation:
             return
         if own is not None:
             found.error = SourceError(
-                f"{quote(url)} holds this joblist. Choose another --output-path to pack it"
+                f"{quote(url)} holds this joblist. Choose another --output-path to pack it."
             )
         if found.left_out and self._packed.get(found.name) is None:  # else it was told then
             self._left_out.update(found.left_out)
@@ -229,7 +235,7 @@ class _Generation:
         self._skip(
             SourceError(
                 f"{quote(url)}: an object and a prefix have this name; an object beside a prefix "
-                "of its name can't be in a package. Copy it to another key"
+                "of its name can't be in a package. Copy it to another key."
             )
         )
         if found.is_folder:

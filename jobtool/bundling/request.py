@@ -14,6 +14,7 @@ from jobtool import __version__
 from jobtool.bundling.checks import check_settings
 from jobtool.bundling.joblines import origin_of
 from jobtool.errors import JoblistError, UsageError
+from jobtool.jobs.filtersettings import FilterSettings
 from jobtool.jobs.jobfolder import job_ids_in
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.packagesettings import PackageSettings
@@ -55,8 +56,8 @@ class PackagesRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     ``source``, ``joblist_path`` and ``destination`` are absolute paths or URLs. ``options`` are
     keys of the table ``[packages]``; those that aren't given, or are None, are those of the
-    existing joblist. With ``close`` no item waits. The other arguments are those of
-    ``layouts.request.Request``.
+    existing joblist. So are ``filters``, the table of that name. With ``close`` no item waits. The
+    other arguments are those of ``layouts.request.Request``.
     """
 
     source: str
@@ -64,6 +65,7 @@ class PackagesRequest(msgspec.Struct, frozen=True, kw_only=True):
     destination: str | None = None
     options: Mapping[str, Any] = msgspec.field(default_factory=dict)
     close: bool = False
+    filters: FilterSettings | None = None
     stores: Mapping[str, Mapping[str, object]] = msgspec.field(default_factory=dict)
     credentials: Mapping[str, object] = msgspec.field(default_factory=dict)
     filesystems: Mapping[str, Any] = msgspec.field(default_factory=dict)
@@ -116,7 +118,13 @@ def resolve(request: PackagesRequest) -> Resolution:
         target_fs=table_to_write(before.target_fs, request.filesystems.get("destination")),
         credentials={**before.credentials, **request.credentials},
         packages=packages,
+        filters=before.filters if request.filters is None else request.filters,
     )
+    if settings.filters.files_from is not None:
+        raise UsageError(
+            f"{FILENAME}, [filters]: expected no 'files_from' for the layout 'packages'. --items "
+            "says which items there are, and rules select their files"
+        )
     if existing is not None:
         _require_same(request, existing, settings)
     sites = check_settings(_joblist(request, settings))
@@ -195,6 +203,11 @@ def _require_same(request: PackagesRequest, before: Settings, now: Settings) -> 
                 f"{path} was made with another {what}: expected {old!r}; found {new!r}. Use "
                 "another --output-path, or take that one."
             )
+    if before.filters != now.filters:
+        raise JoblistError(
+            f"{path} was made with other filters. Leave them out: an item keeps the files that it "
+            "was packed with. Use another --output-path for others."
+        )
     assert before.packages is not None
     assert now.packages is not None
     for key, option in OPTIONS.items():

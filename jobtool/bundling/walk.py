@@ -12,15 +12,24 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from jobtool.errors import FileError, PackageError, RefusedError, SourceError
 from jobtool.layouts.pattern import Match, Pattern
+from jobtool.layouts.selected import Selected
 from jobtool.names import quote
 from jobtool.packages.members import DEFAULT_MODE, Member, MemberList, in_package_order
 from jobtool.stores.local.links import LinkPolicy, judge_link
 from jobtool.stores.location import is_local, join
+from jobtool.stores.optional import Prunes, supports
 from jobtool.stores.store import Entry, Special, Store, Unlisted, entry_of
 from jobtool.transfer.retry import Retry
+from jobtool.transfer.selecting import is_left_out
+
+if TYPE_CHECKING:
+    from jobtool.filters.selection import Selection
 
 #: The pattern of items if none is given: each entry of the source's root.
 DEFAULT_PATTERN = "*"
@@ -35,7 +44,8 @@ class FoundItem:
     """An item: its path below the source, the fields of the pattern, its files.
 
     ``members`` are in the order of a package, in one item. ``left_out`` counts what isn't a file,
-    by its kind. ``error`` is why the item can't be packed whole, None if it can.
+    by its kind, ``excluded`` what filters leave out. ``error`` is why the item can't be packed
+    whole, None if it can.
     """
 
     def __init__(self, name: str, *, is_folder: bool) -> None:
@@ -46,6 +56,7 @@ class FoundItem:
         self.members.start_item(name)
         self.left_out: Counter[str] = Counter()
         self.error: FileError | None = None
+        self.excluded = 0
 
     def finish(self, *, may_shadow: bool) -> None:
         """Bring the files into their order. ``may_shadow``: a file may lie below a file."""
@@ -62,7 +73,9 @@ class Walk:
 
     ``open_store`` opens the store of a place below it. ``links`` is the policy of the source's
     store. ``on_member`` is called with the size of each file. ``on_unreadable`` is called for a
-    folder above items that can't be listed. Raises ``LayoutError`` for text that isn't a pattern.
+    folder above items that can't be listed. What the ``selection`` leaves out isn't in an item, and
+    is counted in ``excluded`` where nothing of its item is left. Raises ``LayoutError`` for text
+    that isn't a pattern.
     """
 
     def __init__(
@@ -75,7 +88,11 @@ class Walk:
         retry: Retry,
         on_member: Callable[[int], None],
         on_unreadable: Callable[[FileError], None],
+        selection: Selection | None = None,
     ) -> None:
+        self.excluded = 0
+        self._selection = selection
+        self._folders = source if selection is None else Selected(source, selection)
         self.pattern = Pattern(pattern)
         self._text = pattern.strip("/")
         self._source = source
@@ -106,20 +123,22 @@ class Walk:
     def _by_folder(self, head: str, field: str | None) -> Iterator[FoundItem]:
         folders: Iterator[Match] = iter([Match("", {})])
         if head:
-            folders = Pattern(head).find(self._source, on_unreadable=self._on_unreadable)
+            folders = Pattern(head).find(self._folders, on_unreadable=self._on_unreadable)
         for folder in folders:
             url = join(self._source.url, folder.path) if folder.path else self._source.url
-            listing = _Listing(self._open_store(url) if folder.path else self._source, self._retry)
             prefix = f"{folder.path}/" if folder.path else ""
+            store = self._open_store(url) if folder.path else self._source
+            listing = _Listing(store, prefix, self._retry, self._selection)
             while True:
                 try:
-                    item = listing.next(prefix, self._add)
+                    item = listing.next(self._add)
                 except (SourceError, RefusedError) as error:
                     if not folder.path:
                         raise
                     self._on_unreadable(error)
                     break
                 if item is None:
+                    self.excluded += listing.excluded_without_item
                     break
                 name = item.name[len(prefix) :]
                 if field is None or folder.fields.get(field, name) == name:
@@ -127,7 +146,7 @@ class Walk:
                     yield item
 
     def _one_by_one(self) -> Iterator[FoundItem]:
-        matches = self.pattern.find(self._source, files=True, on_unreadable=self._on_unreadable)
+        matches = self.pattern.find(self._folders, files=True, on_unreadable=self._on_unreadable)
         for match in matches:
             yield self._retry.call(lambda match=match: self._item_of(match))  # type: ignore[misc]
 
@@ -140,10 +159,18 @@ class Walk:
             if special is not None:
                 self._add(item, "", special)
             elif match.is_folder:
-                for entry in self._open_store(url).list():
-                    self._add(item, f"{match.path}/", entry)
+                prefix = f"{match.path}/"
+                for entry in _entries(self._open_store(url), prefix, self._selection):
+                    if _is_left_out(self._selection, prefix, entry):
+                        item.excluded += 1
+                    else:
+                        self._add(item, prefix, entry)
             else:
-                self._add(item, "", entry_of(self._source, match.path))
+                found = entry_of(self._source, match.path)
+                if _is_left_out(self._selection, "", found):
+                    item.excluded += 1
+                else:
+                    self._add(item, "", found)
         except (SourceError, RefusedError) as error:
             item.error = error
         return item
@@ -204,23 +231,35 @@ _Add = Callable[[FoundItem, str, Entry | Special | Unlisted], None]
 
 
 class _Listing:
-    """The listing of a folder, item by item. After a failure that may pass it goes on."""
+    """The listing of the folder at ``prefix``, item by item. After a failure it goes on.
 
-    def __init__(self, store: Store, retry: Retry) -> None:
+    ``excluded_without_item`` counts what is left out of items of which nothing else is there.
+    """
+
+    def __init__(
+        self, store: Store, prefix: str, retry: Retry, selection: Selection | None
+    ) -> None:
         self._store = store
+        self._prefix = prefix
         self._retry = retry
+        self._selection = selection
         self._entries: Iterator[Entry | Special | Unlisted] | None = None
         self._held: Entry | Special | Unlisted | None = None
         self._last = b""  # the key of the last item that was returned
         self._is_again = False
+        self._excluded: Counter[bytes] = Counter()  # by the key of an item
 
-    def next(self, prefix: str, add: _Add) -> FoundItem | None:
+    @property
+    def excluded_without_item(self) -> int:
+        return self._excluded.total()
+
+    def next(self, add: _Add) -> FoundItem | None:
         """Return the next item with all that is in it; None after the last."""
-        return self._retry.call(lambda: self._next(prefix, add))
+        return self._retry.call(lambda: self._next(add))
 
-    def _next(self, prefix: str, add: _Add) -> FoundItem | None:
+    def _next(self, add: _Add) -> FoundItem | None:
         if self._entries is None:
-            self._entries = iter(self._store.list())
+            self._entries = iter(_entries(self._store, self._prefix, self._selection))
             self._held = None
         item, first = None, b""
         try:
@@ -229,19 +268,43 @@ class _Listing:
                 key = _key(entry)
                 if self._is_again and key <= self._last:
                     continue
-                if item is None:
-                    name = entry.path.partition("/")[0]
-                    item = FoundItem(prefix + name, is_folder=key.endswith(b"/"))
-                    first = key
-                elif key != first:
+                if item is not None and key != first:
                     self._held = entry
                     break
-                add(item, prefix, entry)
+                if _is_left_out(self._selection, self._prefix, entry):
+                    self._excluded[key] += 1
+                    continue
+                if item is None:
+                    name = entry.path.partition("/")[0]
+                    item = FoundItem(self._prefix + name, is_folder=key.endswith(b"/"))
+                    first = key
+                add(item, self._prefix, entry)
         except BaseException:
             self._entries, self._is_again = None, True
+            for key in [key for key in self._excluded if key > self._last]:
+                del self._excluded[key]  # it is counted anew
             raise
         self._last = first or self._last
+        if item is not None:
+            item.excluded = self._excluded.pop(first, 0)
         return item
+
+
+def _entries(
+    store: Store, prefix: str, selection: Selection | None
+) -> Iterator[Entry | Special | Unlisted]:
+    """List a store whose root is at ``prefix``, without opening folders that are left out."""
+    if selection is not None and supports(store, Prunes):
+        return store.list_without(lambda path: selection.excludes_folder(prefix + path))
+    return store.list()
+
+
+def _is_left_out(
+    selection: Selection | None, prefix: str, entry: Entry | Special | Unlisted
+) -> bool:
+    return selection is not None and is_left_out(
+        selection, structs.replace(entry, path=prefix + entry.path)
+    )
 
 
 def _key(entry: Entry | Special | Unlisted) -> bytes:
@@ -249,7 +312,7 @@ def _key(entry: Entry | Special | Unlisted) -> bytes:
     name, slash, _ = entry.path.partition("/")
     is_folder = (
         slash
-        or (isinstance(entry, Special) and entry.what == "empty-folder")
+        or (isinstance(entry, Special) and entry.what in ("empty-folder", "excluded-folder"))
         or (isinstance(entry, Unlisted) and entry.is_folder)
     )
     return os.fsencode(name) + (b"/" if is_folder else b"")

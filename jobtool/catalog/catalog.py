@@ -84,5 +84,5 @@ class Catalog:
                     raise
         raise CatalogError(
             f"{quote(self.url)}: expected to read it between compactions; {_MOST_COMPACTIONS} "
-            f"have removed files under it: {gone}. Try again later"
+            f"have removed files under it: {gone}. Try again later."
         )

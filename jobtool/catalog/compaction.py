@@ -91,7 +91,7 @@ def compact(place: str | CatalogFolder, *, stores: StoreRegistry | None = None) 
         return Compacted(url=folder.url, file=url, inputs=len(entries), records=whole.rows)
     raise CatalogError(
         f"{quote(folder.url)}: expected to read it while no other compaction removes its files; "
-        f"that failed {_MOST_TRIES} times. Leave compactions to one program"
+        f"that failed {_MOST_TRIES} times. Leave compactions to one program."
     )
 
 
@@ -133,7 +133,7 @@ def _write(temporary: str, tables: Iterable[pa.Table]) -> _Whole:
         size = os.path.getsize(path)
     except OSError as error:
         raise StoreUnavailableError(
-            f"can't write {quote(path)}: {reason_of(error)}. Set TMPDIR to a folder with more room"
+            f"can't write {quote(path)}: {reason_of(error)}. Set TMPDIR to a folder with more room."
         ) from None
     digest = hasher_for(size)
     for chunk in _chunks(path):
@@ -179,7 +179,7 @@ def _require_same(folder: CatalogFolder, name: str, whole: _Whole) -> None:
     raise CatalogError(
         f"{quote(url)}: expected {whole.rows} records in {whole.size} bytes with MD5 {whole.md5}, "
         f"as they were written; read back {entry.size} bytes with MD5 {found}. The file has been "
-        "removed, and nothing else was changed. Try again"
+        "removed, and nothing else was changed. Try again."
     )
 
 

@@ -76,7 +76,7 @@ class CatalogFolder:
             before = after
         raise CatalogError(
             f"{quote(self.url)}: expected a moment without a compaction; found one in each of "
-            f"{_MOST_LISTINGS} listings. Try again later"
+            f"{_MOST_LISTINGS} listings. Try again later."
         )
 
     def new_name(self, writer: str, number: int) -> str:

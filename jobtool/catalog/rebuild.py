@@ -51,7 +51,7 @@ def _require_same(folder: CatalogFolder, made: Catalog) -> int:
             raise CatalogError(
                 f"{quote(folder.url)}: expected no catalog here, or one of the same copies; "
                 f"{_difference(known, found)} for {quote(about.item)} at {quote(about.url)}. "
-                "Rebuild it at another place, compare, and then use that one"
+                "Rebuild it at another place, compare, and then use that one."
             )
         count += 1
     return count

@@ -144,7 +144,7 @@ def unreadable(name: str, why: object) -> CatalogError:
     """Return the error for a file that isn't one of a catalog."""
     return CatalogError(
         f"{quote(name)} can't be read as a file of a catalog: {why}. Fetch it again if it was "
-        "copied here, or move it away: the catalog then lacks its records, until it is rebuilt"
+        "copied here, or move it away: the catalog then lacks its records, until it is rebuilt."
     )
 
 

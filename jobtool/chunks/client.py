@@ -166,7 +166,9 @@ class TransferClient:
                 f"chunksize of {-(-length // MAX_CHUNKS)} or more."
             )
         if src == dst and self._work.source.is_local == self._work.target.is_local:
-            raise UsageError(f"{quote(dst)}: source and destination are the same file")
+            raise UsageError(
+                f"{quote(dst)}: source and destination are the same file. Name another one."
+            )
         if self._sources.setdefault(dst, src) != src:
             raise UsageError(
                 f"{quote(dst)}: expected one source; found {quote(self._sources[dst])} and "

@@ -113,7 +113,7 @@ class StateFile:
             if head.version != VERSION:
                 raise self._error(
                     f"expected version {VERSION}; found version {head.version}, which this "
-                    "jobtool can't read. Use the version of jobtool that wrote it"
+                    "jobtool can't read. Use the version of jobtool that wrote it."
                 )
             state = msgspec.json.decode(data, type=State)
             state.by_key()

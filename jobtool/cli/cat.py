@@ -6,10 +6,10 @@ import sys
 
 import click
 
-from jobtool import __version__
 from jobtool.cli import streams
 from jobtool.cli.options import command
 from jobtool.cli.packageoptions import package_argument, stores_option, warn_of
+from jobtool.cli.version import version_option
 from jobtool.names import quote
 
 
@@ -21,7 +21,7 @@ from jobtool.names import quote
 @package_argument
 @click.argument("members", nargs=-1, required=True, metavar="MEMBER...")
 @stores_option
-@click.version_option(__version__, "--version", prog_name="jobtool")
+@version_option
 def cli(*, package: str, members: tuple[str, ...], stores: dict[str, dict[str, str]]) -> int:
     """Write members of a package to standard output, by reading just their bytes.
 

@@ -6,12 +6,21 @@ import click
 
 from jobtool.cli.catalogoptions import catalog_options
 from jobtool.cli.console import DONE, Console
-from jobtool.cli.options import OneLineErrors, command, output_options
+from jobtool.cli.lines import CompactedLine, RebuiltLine
+from jobtool.cli.options import OneLineErrors, command, output_options, unknown_command
+from jobtool.cli.version import version_option
 from jobtool.names import quote
 
 
 class _Group(OneLineErrors, click.Group):
     """A group whose errors are lines, too."""
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in self.commands and not args[0].startswith("-"):
+            raise unknown_command(args[0], self.commands, context)
+        return super().resolve_command(context, args)
 
 
 @click.group(
@@ -20,6 +29,7 @@ class _Group(OneLineErrors, click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="\b\nExample:\n  jobtool catalog compact --catalog s3://bucket/catalog",
 )
+@version_option
 def cli() -> None:
     """Keep the catalog: the records of what lies where."""
 
@@ -48,15 +58,14 @@ def compact(
     console = Console(verbosity=verbosity, as_json=as_json)
     done = compact_catalog(catalog, sites=sites, stores=stores)
     if as_json:
-        console.print_json(
-            {
-                "event": "compacted",
-                "catalog": done.url,
-                "file": done.file,
-                "inputs": done.inputs,
-                "records": done.records,
-            }
+        line = CompactedLine(
+            event="compacted",
+            catalog=done.url,
+            file=done.file,
+            inputs=done.inputs,
+            records=done.records,
         )
+        console.print_json(line)
     elif done.file is None:
         console.note(f"{quote(done.url)} has fewer than two files: there is nothing to compact.")
     else:
@@ -94,7 +103,7 @@ def rebuild(
     console = Console(verbosity=verbosity, as_json=as_json)
     records = rebuild_catalog(copies_of_joblists(*joblists), catalog, sites=sites, stores=stores)
     if as_json:
-        console.print_json({"event": "rebuilt", "records": records})
+        console.print_json(RebuiltLine(event="rebuilt", records=records))
     else:
         console.note(f"The catalog has {records} record(s).", DONE)
     return 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from jobtool.cli.lines import CopyValues
 from jobtool.cli.packageoptions import stores_option
 from jobtool.names import quote
 
@@ -39,7 +40,7 @@ def catalog_options(function: Command) -> Command:
     return function
 
 
-def values_of(copy: Copy) -> dict[str, str | int | None]:
+def values_of(copy: Copy) -> CopyValues:
     """Return a copy as JSON has it."""
     return {
         "item": quote(copy.item),

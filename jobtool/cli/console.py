@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +14,11 @@ from jobtool.names import is_utf8
 from jobtool.redact import redact
 
 if TYPE_CHECKING:
+    from jobtool.cli.logfile import LogFile
     from jobtool.events import Event
+
+_TWO_STOPS = re.compile(r"(?<=[a-z)'])\.\.(?= [A-Z]|$)")
+_LAST_WORD = re.compile(r"(?:^|[ (])[A-Za-z][a-z']*\)?$")
 
 INFO, WARNING, DONE, FAILED = "💡", "❗", "✅", "❌"
 
@@ -38,6 +43,7 @@ class Console:
         self.loud_kinds: frozenset[str] = frozenset()  # shown whatever the verbosity
         self.write: Callable[[str], None] | None = None  # prints lines above a display
         self.watch: Callable[[Event], None] | None = None  # called with every event, shown or not
+        self.log: LogFile | None = None  # gets events and notes, too
         self._place = place or {}
         self._lock = threading.Lock()
 
@@ -45,6 +51,8 @@ class Console:
         """Print an event, if the verbosity asks for it."""
         if self.watch is not None:
             self.watch(event)
+        if self.log is not None:
+            self.log.emit(event)
         is_asked_for = event.level <= self.verbosity or event.kind in self.loud_kinds
         if not is_asked_for or event.kind in self.quiet_kinds:
             return
@@ -55,6 +63,8 @@ class Console:
 
     def note(self, text: str, symbol: str = INFO) -> None:
         """Print a sentence for people, unless ``--verbosity 0`` or ``--json``."""
+        if self.log is not None:
+            self.log.note(text, symbol)
         if not self.as_json and self.verbosity >= Level.NORMAL:
             self._print(f"{symbol} {text}")
 
@@ -62,7 +72,7 @@ class Console:
         """Print a result, whatever the verbosity."""
         self._print(text)
 
-    def print_json(self, values: dict[str, Any]) -> None:
+    def print_json(self, values: Mapping[str, Any]) -> None:
         """Print one JSON line."""
         # On output that isn't UTF-8, the stream's own escapes wouldn't be JSON.
         self._write(json.dumps(values, ensure_ascii=not is_utf8(sys.stdout.encoding), default=str))
@@ -91,7 +101,17 @@ def print_error(text: str) -> None:
 
 def error_line(text: str) -> str:
     """Return the line that ``print_error`` prints."""
-    return f"{FAILED} {redact(text)}"
+    return f"{FAILED} {redact(ended(text))}"
+
+
+def ended(text: str) -> str:
+    """Return a message that ends with a full stop, if its last word is a word.
+
+    A path, a URL or a quoted value may be copied from the end of a line, so it gets none. Two full
+    stops, of a message and of the one that holds it, become one.
+    """
+    text = _TWO_STOPS.sub(".", text)
+    return f"{text}." if _LAST_WORD.search(text) else text
 
 
 def print_error_lines(lines: Iterable[str]) -> None:

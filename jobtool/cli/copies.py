@@ -9,6 +9,7 @@ import click
 
 from jobtool.cli.catalogoptions import catalog_options, line_of, values_of
 from jobtool.cli.console import Console
+from jobtool.cli.lines import ItemLine
 from jobtool.cli.options import as_seconds, command, output_options
 from jobtool.names import quote
 
@@ -67,11 +68,13 @@ def cli(
     Only present copies count. Each item has the number of distinct locations and sites that hold
     one. Items must fit all options. The copies themselves aren't looked at.
     """
-    from jobtool.api.catalog import open_catalog
+    from jobtool.api.catalog import open_catalog, require_site
     from jobtool.catalog.counting import count_copies
 
     console = Console(verbosity=verbosity, as_json=as_json)
     opened = open_catalog(catalog, sites=sites, stores=stores)
+    if site is not None:
+        require_site(site, sites=sites)
     before = None if older_than is None else datetime.now(UTC) - timedelta(seconds=older_than)
     count = 0
     for item in count_copies(
@@ -79,11 +82,14 @@ def cli(
     ):
         count += 1
         if as_json:
-            counts = {"locations": item.locations, "sites": item.sites}
-            copies = [values_of(copy) for copy in item.copies]
-            console.print_json(
-                {"event": "item", "item": quote(item.item), **counts, "copies": copies}
+            line = ItemLine(
+                event="item",
+                item=quote(item.item),
+                locations=item.locations,
+                sites=item.sites,
+                copies=[values_of(copy) for copy in item.copies],
             )
+            console.print_json(line)
             continue
         console.result(f"{quote(item.item)}  {item.locations} location(s), {item.sites} site(s)")
         for copy in item.copies if verbosity >= 2 else ():

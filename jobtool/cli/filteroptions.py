@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, BinaryIO, get_args
 
 import click
 
 from jobtool.cli.options import as_seconds
 from jobtool.errors import UsageError, reason_of
 from jobtool.filters.rules import EXCLUDE_ALL, rules_of_lines
+from jobtool.filters.usual import USUAL
+from jobtool.layouts.lists.listed import ListFormat
 from jobtool.names import quote
 from jobtool.units import parse_size
 
@@ -56,35 +59,69 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "FILE",
         "help": "A file of such rules, one a line; they come after those of --filter. Repeatable.",
     },
+    "--exclude-usual": {
+        "is_flag": True,
+        "help": "Leave out what is rarely wanted, by rules after yours: " + ", ".join(USUAL) + ".",
+    },
     "--min-size": {**_SIZE, "help": "Leave out smaller files, such as 1MiB."},
     "--max-size": {**_SIZE, "help": "Leave out larger files."},
     "--min-age": {**_AGE, "help": "Leave out files changed later than this long ago, such as 1h."},
     "--max-age": {**_AGE, "help": "Leave out files changed longer than this ago, such as 30d."},
 }
 
+_LISTS: dict[str, dict[str, Any]] = {
+    "--files-from": {
+        "multiple": True,
+        "metavar": "FILE",
+        "help": "Transfer only the files that a list names, by paths below SOURCE; '-' is the "
+        "standard input. Names on lines or ended by NUL, 'aws s3 ls --recursive', or the "
+        "manifest.json of an S3 Inventory. Repeatable.",
+    },
+    "--list-format": {
+        "type": click.Choice(get_args(ListFormat)),
+        "default": "auto",
+        "show_default": True,
+        "help": "The format of such lists, and of SOURCE for the layout 'manifest'; 'find' is that "
+        r"of find -printf '%s %T@ %p\0'.",
+    },
+}
+
 _NAMES = {flag.lstrip("-").replace("-", "_"): flag for flag in _OPTIONS}
 
 
 def filter_options(function: Callable[..., int]) -> Callable[..., int]:
-    """Add the options that select files, passed as ``filters``: the table, None without one."""
+    """Add the options that select files, passed as ``filters``: the table, None without one.
+
+    ``files_from`` are paths, URLs and the standard input, ``list_format`` is their format.
+    """
 
     @functools.wraps(function)
     def with_table(**arguments: Any) -> int:
         given = {name: arguments.pop(name) for name in _NAMES}
-        return function(filters=_table(given), **arguments)
+        lists = [*map(_list_place, arguments.pop("files_from"))]
+        return function(filters=_table(given), files_from=lists, **arguments)
 
     decorated: Callable[..., int] = with_table
-    for flag, settings in reversed(list(_OPTIONS.items())):
+    for flag, settings in reversed([*{**_OPTIONS, **_LISTS}.items()]):
         decorated = click.option(flag, **settings)(decorated)
     return decorated
 
 
-def refuse_filters(filters: dict[str, Any] | None) -> None:
-    """Raise ``UsageError`` if files are selected for the layout ``packages``."""
-    if filters is not None:
+def filter_flags() -> tuple[str, ...]:
+    """Return the options that select files."""
+    return (*_OPTIONS, *_LISTS)
+
+
+def _list_place(text: str) -> str | BinaryIO:
+    return sys.stdin.buffer if text == "-" else text
+
+
+def refuse_lists(files_from: Sequence[object]) -> None:
+    """Raise ``UsageError`` if a list is given for the layout ``packages``."""
+    if files_from:
         raise UsageError(
-            "the layout 'packages' packs whole items, so filters can't leave files out. --items "
-            "says which items there are."
+            "--files-from isn't for the layout 'packages': --items says which items there are, and "
+            "--include and --exclude select their files"
         )
 
 
@@ -93,7 +130,13 @@ def _table(given: dict[str, Any]) -> dict[str, Any] | None:
     now = datetime.now(UTC).replace(microsecond=0)
     ages = {"modified_since": given["max_age"], "modified_until": given["min_age"]}
     table = {
-        "rules": _rules(given["include"], given["exclude"], given["filter"], given["filter_from"]),
+        "rules": _rules(
+            given["include"],
+            given["exclude"],
+            given["filter"],
+            given["filter_from"],
+            has_usual=given["exclude_usual"],
+        ),
         "min_bytes": given["min_size"],
         "max_bytes": given["max_size"],
         **{
@@ -105,7 +148,12 @@ def _table(given: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _rules(
-    include: Sequence[str], exclude: Sequence[str], rules: Sequence[str], files: Sequence[str]
+    include: Sequence[str],
+    exclude: Sequence[str],
+    rules: Sequence[str],
+    files: Sequence[str],
+    *,
+    has_usual: bool,
 ) -> tuple[str, ...]:
     if include and exclude:
         raise UsageError(
@@ -113,12 +161,14 @@ def _rules(
             "--filter, in the order in which they count: --filter '- cache/' --filter '+ *.tif' "
             "--filter '- *'"
         )
-    found = [f"+ {pattern}" for pattern in include]
+    usual = [f"- {pattern}" for pattern in USUAL] if has_usual else []
+    found = usual if include else []  # what is included decides, and nothing comes after it
+    found += [f"+ {pattern}" for pattern in include]
     found += (f"- {pattern}" for pattern in exclude)
     for path in files:
         rules = (*rules, *_read(path))
     found += rules_of_lines(rules)
-    return (*found, EXCLUDE_ALL) if include else tuple(found)
+    return (*found, EXCLUDE_ALL) if include else (*found, *usual)
 
 
 def _read(path: str) -> list[str]:
@@ -126,11 +176,13 @@ def _read(path: str) -> list[str]:
         with open(path, encoding="utf-8") as file:
             text = file.read(_MOST_BYTES + 1)
     except OSError as error:
-        raise UsageError(f"--filter-from {quote(path)}: {reason_of(error)}") from None
+        raise UsageError(
+            f"--filter-from {quote(path)}: {reason_of(error)}. Correct the path."
+        ) from None
     except UnicodeDecodeError:
         raise UsageError(
             f"--filter-from {quote(path)}: expected UTF-8; found other bytes. Write '?' in "
-            "place of each of them"
+            "place of each of them."
         ) from None
     if len(text) > _MOST_BYTES:
         raise UsageError(f"--filter-from {quote(path)}: expected up to 4 MiB of rules; found more")

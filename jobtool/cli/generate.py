@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from jobtool.cli.againoptions import again_options, look_again_at
 from jobtool.cli.bundleoptions import bundle_options, refuse_for_packages, require_none
 from jobtool.cli.console import DONE, WARNING, Console
-from jobtool.cli.filteroptions import filter_options, refuse_filters
+from jobtool.cli.filteroptions import filter_options, refuse_lists
 from jobtool.cli.options import (
     assignments,
     command,
@@ -20,9 +21,13 @@ from jobtool.cli.options import (
 )
 from jobtool.cli.utf8 import ensure_utf8
 from jobtool.errors import UsageError
-from jobtool.jobs.settingsecrets import FILESYSTEM_TABLES
+from jobtool.jobs.settingsecrets import FILESYSTEM_TABLES, refuse_secrets
+from jobtool.layouts.lists.listed import ListFormat
 from jobtool.names import quote
 from jobtool.plugins import is_scheme
+
+if TYPE_CHECKING:
+    from jobtool.api.update import Again
 
 
 @command(
@@ -69,6 +74,7 @@ from jobtool.plugins import is_scheme
     "target_fs.KEY for the joblist's table of that name, such as s3.endpoint_url. Repeatable.",
 )
 @filter_options
+@again_options
 @bundle_options
 @trust_option
 @dry_run_option
@@ -82,6 +88,9 @@ def cli(
     steps: str | None,
     given: tuple[str, ...],
     filters: dict[str, Any] | None,
+    files_from: list[str | BinaryIO],
+    list_format: ListFormat,
+    again: Again | None,
     bundling: dict[str, Any],
     trust: bool,
     dry_run: bool,
@@ -90,8 +99,9 @@ def cli(
 ) -> int:
     """Turn a results folder into a joblist: one small text file per plate or partition.
 
-    Running it again adds what is new and never touches an existing job file. With the layout
-    'packages', items are bundled into tars, and each step of a package is a job.
+    Running it again adds new jobs and never touches an existing job file; with --update it also
+    puts jobs back whose source has changed. With the layout 'packages', items are bundled into
+    tars, and each step of a package is a job.
     """
     from jobtool.api.bundle import generate_packages
     from jobtool.api.generate import generate_joblist, located_source, settings_at
@@ -111,7 +121,12 @@ def cli(
     is_bundled = layout == PACKAGES or (layout in (None, AUTO) and before.packages is not None)
     if is_bundled:
         refuse_for_packages(values=values, has_steps=steps is not None)
-        refuse_filters(filters)
+        refuse_lists(files_from)
+        if again is not None:
+            raise UsageError(
+                "--update: expected a layout that copies a source; found packages. Leave it out: "
+                "generating packages again finds what is new."
+            )
     else:
         require_none(bundling)
     if layout not in (None, AUTO, MANIFEST, PACKAGES):
@@ -135,17 +150,36 @@ def cli(
         "on_event": console.emit,
     }
     if is_bundled:
-        exit_code = generate_packages(source, joblist_path, **bundling, **common).exit_code
+        exit_code = generate_packages(
+            source, joblist_path, filters=filters, **bundling, **common
+        ).exit_code
     else:
-        exit_code = generate_joblist(
+        generated = generate_joblist(
             source,
             joblist_path,
             layout=layout or AUTO,
             steps=() if steps is None else decode_words(steps),
             values=values,
             filters=filters,
+            files_from=files_from,
+            list_format=list_format,
             **common,
-        ).exit_code
+        )
+        exit_code = generated.exit_code
+        if again is not None and os.path.isdir(joblist_path):
+            found = look_again_at(
+                joblist_path,
+                generated,
+                again,
+                console,
+                source_fs=source_fs,
+                target_fs=target_fs,
+                trust=trust,
+                dry_run=dry_run,
+            )
+            exit_code = max(exit_code, found)
+    if dry_run and not is_bundled:
+        console.note("For sizes, room and time: make the joblist, then transfer-worker --dry-run.")
     console.note("Processing complete.", DONE)
     return exit_code
 
@@ -154,11 +188,13 @@ def assignments_of(texts: tuple[str, ...]) -> tuple[dict[str, str], dict[str, An
     """Return the values for the templates, and the tables by their names."""
     of_tables = tuple(text for text in texts if _is_of_a_table(text))
     tables = assignments(of_tables, option="--set")
+    # Before anything calls such a key unknown.
+    refuse_secrets({k: v for k, v in tables.items() if k not in FILESYSTEM_TABLES}, path="--set")
     values: dict[str, str] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise UsageError(f"--set {text}: expected KEY=VALUE")
+            raise UsageError(f"--set {text}: expected KEY=VALUE; found {text!r}")
         if text not in of_tables:
             values[key] = value
     return values, tables

@@ -1,155 +1,194 @@
-"""Lines of text for people at a given width: wrapped sentences, tables, bars.
+"""The JSON lines that commands print beside events: the fields of each, with their types.
 
-Widths are in the columns of a terminal, of which an emoji or a Chinese character takes two.
+The schemas in the documentation are made from these types (``jobtool.cli.schemas``), and mypy holds
+what the commands print against them. A new version adds fields and never removes any.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import Literal, TypedDict
 
-from jobtool.cli.streams import as_printed
-from jobtool.names import is_utf8
-
-#: A line is pieces of text, each with a style of rich's, which may be empty.
-Line = tuple[tuple[str, str], ...]
-
-#: A space of a sentence at which no line ends, such as within a command.
-FIXED_SPACE = "\ue000"
-
-_GAP = "  "
-
-#: A column is never narrower than this.
-_LEAST = 6
+from jobtool.catalog.copy import Form, State
+from jobtool.routes.documents import WayDocument
 
 
-def cell_len(text: str) -> int:
-    """Return how many columns a text takes. rich is only loaded for more than ASCII."""
-    if text.isascii():
-        return len(text)
-    from rich.cells import cell_len as length_of
+class MethodChoiceLine(TypedDict):
+    """A method for the files of a job. ``place`` is its number in the order of trying."""
 
-    return length_of(text)
-
-
-def _cut_to(text: str, width: int) -> str:
-    """Return what fits in so many columns of the start of a text, filled up with spaces."""
-    if text.isascii():
-        return text[:width].ljust(width)
-    from rich.cells import set_cell_size
-
-    return set_cell_size(text, width)
+    event: Literal["method-choice"]
+    job: str
+    source: str
+    destination: str
+    method: str
+    place: int | None
+    is_used: bool
+    why_not: str | None
+    command: str | None
 
 
-class Page:
-    """How lines are made: for a terminal of ``width`` columns, None for output without a width.
+class MemberLine(TypedDict):
+    """A member of a package: its offset in the tar and its size in bytes."""
 
-    ``encoding`` is that of the output, None for UTF-8: what it can't show is replaced here, since
-    that may be wider. With ``is_hard`` even a word that is longer than a line is broken.
+    event: Literal["member"]
+    member: str
+    offset: int
+    size: int
+    md5: str | None
+    mtime_ns: int
+    mode: int
+
+
+class ReindexedLine(TypedDict):
+    """The index of a package was made anew."""
+
+    event: Literal["reindexed"]
+    package: str
+    members: int
+
+
+class ReferencesLine(TypedDict):
+    """References to the members of packages were written to a file."""
+
+    event: Literal["references"]
+    members: int
+    output: str
+
+
+class ReceiptsLine(TypedDict):
+    """The receipts of a joblist were written to a file, or into the folder of a bag."""
+
+    event: Literal["receipts"]
+    files: int
+    output: str
+    format: Literal["table", "md5sum", "sha256sum", "bagit"]
+
+
+class ReportLine(TypedDict):
+    """A report about a joblist was written to a file."""
+
+    event: Literal["report"]
+    jobs: int
+    output: str
+
+
+class CopyValues(TypedDict):
+    """A copy of an item, as the catalog has it. ``size`` is in bytes."""
+
+    item: str
+    state: State
+    site: str
+    location: str
+    url: str
+    form: Form
+    package: str | None
+    size: int
+    files: int
+    digest: str | None
+    verified_at: str
+
+
+class CopyLine(CopyValues):
+    """A copy of an item that was asked for. ``size`` is in bytes."""
+
+    event: Literal["copy"]
+
+
+class ItemLine(TypedDict):
+    """An item of the catalog, with the numbers of places and sites that have it, and its copies."""
+
+    event: Literal["item"]
+    item: str
+    locations: int
+    sites: int
+    copies: list[CopyValues]
+
+
+class CompactedLine(TypedDict):
+    """The files of a catalog were replaced by one: ``file``, or null if there was nothing to do."""
+
+    event: Literal["compacted"]
+    catalog: str
+    file: str | None
+    inputs: int
+    records: int
+
+
+class RebuiltLine(TypedDict):
+    """A catalog was made anew from joblists."""
+
+    event: Literal["rebuilt"]
+    records: int
+
+
+class StageItemLine(TypedDict):
+    """An item that is to be staged, the copy that is chosen, and why."""
+
+    event: Literal["stage-item"]
+    item: str
+    url: str
+    source: str
+    package: str
+    is_there: bool
+    reason: str
+
+
+class StageSkippedLine(TypedDict):
+    """An item that isn't staged, and why."""
+
+    event: Literal["stage-skipped"]
+    item: str
+    reason: str
+
+
+class StagingLine(TypedDict):
+    """The state of a request at its end: its joblist, if it needed one, and the jobs' status."""
+
+    event: Literal["staging"]
+    joblist: str | None
+    jobs: dict[str, str]
+    until: str
+    waits_until: str | None
+    exit_code: int
+
+
+class StagedLine(TypedDict):
+    """An item that is staged or asked for, and who needs it until when."""
+
+    event: Literal["staged"]
+    item: str
+    place: str
+    url: str
+    state: str
+    files: int
+    bytes: int
+    who: str | None
+    until: str | None
+
+
+class UnstagedLine(TypedDict):
+    """What became of a staged item, and of its files."""
+
+    event: Literal["unstaged"]
+    dry_run: bool
+    item: str
+    url: str
+    outcome: str
+    reason: str
+    until: str | None
+    files: int
+    bytes: int
+    kept_files: int
+    kept: list[str]
+    evidence: str | None
+    how: str | None
+
+
+class RouteLine(WayDocument):
+    """The way between two places at a time, and the routes that were considered, in their order.
+
+    ``legs`` is empty if no route may be used at that time. Then ``usable_from`` is when the first
+    may be, null if something else than the time of the day stands against it. ``at`` and
+    ``usable_from`` have a time zone.
     """
 
-    def __init__(
-        self, width: int | None, *, encoding: str | None = None, is_hard: bool = False
-    ) -> None:
-        self.width = width
-        self.is_utf8 = is_utf8(encoding)
-        self._encoding = "utf-8" if encoding is None or self.is_utf8 else encoding
-        self._is_hard = is_hard
-        self._cut = "…" if self.is_utf8 else "..."
-
-    def shown(self, text: str) -> str:
-        """Return a text as the output shows it."""
-        return text if self.is_utf8 else as_printed(text, self._encoding)
-
-    def sentence(
-        self, text: str, *, mark: str = "", style: str = "", indent: int = 2
-    ) -> list[Line]:
-        """Return a sentence after a mark, such as a symbol; further lines are indented."""
-        first = self.shown(f"{mark} ") if mark else ""
-        # A fixed space may not be in the encoding.
-        text = FIXED_SPACE.join(map(self.shown, text.split(FIXED_SPACE)))
-        if self.width is None:
-            return [((first + text.replace(FIXED_SPACE, " "), style),)]
-        lines: list[str] = []
-        line, is_empty = first, True
-        room = self.width
-        for word in text.split(" "):
-            joined = line + word if is_empty else f"{line} {word}"
-            if not is_empty and cell_len(joined) > room:
-                lines.append(line)
-                line, room = " " * indent + word, self.width
-            else:
-                line = joined
-            is_empty = False
-            while self._is_hard and cell_len(line) > room:
-                part = _cut_to(line, room).rstrip()
-                lines.append(part)
-                line, room = " " * indent + line[len(part) :], self.width
-        lines.append(line)
-        return [((each.replace(FIXED_SPACE, " "), style),) for each in lines]
-
-    def fit(self, text: str, width: int) -> str:
-        """Return a text of at most ``width`` columns; what is left out of it is in its middle."""
-        if cell_len(text) <= width:
-            return text
-        room = max(width - len(self._cut), 1)
-        head = _cut_to(text, room - room // 2).rstrip()
-        tail = text[::-1]
-        while cell_len(tail) > room // 2:
-            tail = tail[:-1]
-        return _cut_to(head + self._cut + tail[::-1], width).rstrip()
-
-    def table(
-        self,
-        headings: Sequence[str],
-        rows: Sequence[Sequence[str]],
-        *,
-        right: frozenset[int] = frozenset(),
-        flexible: Sequence[int] = (),
-        least: Mapping[int, int] | None = None,
-        styles: Sequence[str] = (),
-    ) -> list[Line]:
-        """Return a table with its headings.
-
-        The columns ``right`` are aligned to the right. If the table is too wide, the columns
-        ``flexible`` get narrower, the first one first, though not below ``least``; then columns
-        are left out from the right.
-        """
-        headings = [*map(self.shown, headings)]
-        rows = [[*map(self.shown, row)] for row in rows]
-        columns = list(range(len(headings)))
-        widths = [
-            max(cell_len(heading), *(cell_len(row[column]) for row in rows), 0)
-            for column, heading in enumerate(headings)
-        ]
-        if self.width is not None:
-            for column in flexible:
-                excess = sum(widths) + len(_GAP) * (len(columns) - 1) - self.width
-                widths[column] -= max(
-                    min(excess, widths[column] - (least or {}).get(column, _LEAST)), 0
-                )
-            while (
-                len(columns) > 1
-                and sum(widths[c] for c in columns) + len(_GAP) * (len(columns) - 1) > self.width
-            ):
-                columns.pop()
-        lines: list[Line] = []
-        for number, row in enumerate([headings, *rows]):
-            cells = []
-            for column in columns:
-                text = self.fit(row[column], widths[column])
-                space = " " * (widths[column] - cell_len(text))
-                cells.append(space + text if column in right else text + space)
-            style = "bold" if not number else styles[number - 1] if styles else ""
-            lines.append(((_GAP.join(cells).rstrip(), style),))
-        return lines
-
-    def bar(self, fraction: float, width: int, style: str = "green") -> Line:
-        """Return a bar of ``width`` columns; it is full only for 1."""
-        full = min(max(int(fraction * width), 0), width)
-        signs = "█░" if self.is_utf8 else "#-"
-        return ((signs[0] * full, style), (signs[1] * (width - full), "dim"))
-
-
-def plain(line: Line) -> str:
-    """Return a line as text."""
-    return "".join(text for text, _ in line)
+    event: Literal["route"]

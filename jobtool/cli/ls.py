@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jobtool.cli.console import DONE, Console
+from jobtool.cli.lines import MemberLine, ReindexedLine
 from jobtool.cli.options import command, output_options
 from jobtool.cli.packageoptions import (
     members_argument,
@@ -60,7 +61,8 @@ def cli(
     if is_reindexed:
         count = reindex_package(opened, stores=stores, on_event=warn)
         if as_json:
-            console.print_json({"event": "reindexed", "package": opened.url, "members": count})
+            line = ReindexedLine(event="reindexed", package=opened.url, members=count)
+            console.print_json(line)
         console.note(f"Wrote the index of {quote(opened.url)}: {count} members.", DONE)
         if not members and not is_long:
             return 0
@@ -75,7 +77,7 @@ def cli(
     return 0
 
 
-def _values(row: IndexRow) -> dict[str, str | int | None]:
+def _values(row: IndexRow) -> MemberLine:
     return {
         "event": "member",
         "member": quote(row.path),

@@ -6,10 +6,9 @@ from importlib import import_module
 
 import click
 
-from jobtool import __version__
-from jobtool.cli.options import OneLineErrors
+from jobtool.cli.options import OneLineErrors, unknown_command
 from jobtool.cli.utf8 import ensure_utf8
-from jobtool.suggest import closest
+from jobtool.cli.version import version_option
 
 #: The commands by name, and the modules whose ``cli`` they are.
 COMMANDS = {
@@ -22,6 +21,8 @@ COMMANDS = {
     "top": "jobtool.cli.top",
     "report": "jobtool.cli.report",
     "show": "jobtool.cli.show",
+    "excluded": "jobtool.cli.excluded",
+    "notify": "jobtool.cli.notify",
     "verify": "jobtool.cli.verify",
     "retry": "jobtool.cli.retry",
     "pause": "jobtool.cli.pause",
@@ -43,6 +44,8 @@ COMMANDS = {
     "catalog": "jobtool.cli.catalog",
     "stage": "jobtool.cli.stage",
     "unstage": "jobtool.cli.unstage",
+    "completion": "jobtool.cli.completion",
+    "man": "jobtool.cli.man",
 }
 
 
@@ -60,6 +63,10 @@ _SYNONYMS = {
     "diagnose": "doctor",
     "dump": "export",
     "engines": "methods",
+    "filtered": "excluded",
+    "filters": "excluded",
+    "left-out": "excluded",
+    "skipped": "excluded",
     "generate-joblist": "generate",
     "hold": "pause",
     "html": "report",
@@ -71,6 +78,8 @@ _SYNONYMS = {
     "kill": "stop",
     "kerchunk": "refs",
     "list": "ls",
+    "alert": "notify",
+    "mail": "notify",
     "locate": "where",
     "pbs": "sbatch",
     "qsub": "sbatch",
@@ -116,14 +125,10 @@ class _Lazy(OneLineErrors, click.Group):
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if name in COMMANDS or name.startswith("-"):
-            return super().resolve_command(context, args)
-        meant = closest(name.lower().replace("_", "-"), (*COMMANDS, *_SYNONYMS))
-        hint = f" Did you mean {_SYNONYMS.get(meant, meant)!r}?" if meant else ""
-        raise click.UsageError(
-            f"unknown command {name!r}.{hint} The commands are: {', '.join(COMMANDS)}.",
-            context,
-        )
+        is_option = name.startswith("-")
+        if name not in COMMANDS and not is_option and not context.resilient_parsing:
+            raise unknown_command(name, COMMANDS, context, synonyms=_SYNONYMS)
+        return super().resolve_command(context, args)
 
 
 @click.group(
@@ -132,7 +137,7 @@ class _Lazy(OneLineErrors, click.Group):
     epilog="\b\nExample:\n  jobtool generate -i results -o joblist -d s3://bucket/prefix\n"
     "  mpirun -n 4 jobtool transfer -i joblist\n  jobtool summarise -i joblist",
 )
-@click.version_option(__version__, prog_name="jobtool")
+@version_option
 def cli() -> None:
     """Move large data sets off a cluster, and prove that every file arrived.
 

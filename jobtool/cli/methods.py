@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jobtool.cli.console import DONE, Console
+from jobtool.cli.lines import MethodChoiceLine
 from jobtool.cli.options import (
     comma_separated,
     command,
@@ -63,24 +64,20 @@ def cli(
 
 
 def _tell(explained: Explained, console: Console) -> None:
-    places = {
-        "job": explained.job,
-        "source": explained.source,
-        "destination": explained.destination,
-    }
     if console.as_json:
         for one in explained.methods:
-            console.print_json(
-                {
-                    "event": "method-choice",
-                    **places,
-                    "method": one.name,
-                    "place": one.place,
-                    "is_used": one.is_used,
-                    "why_not": one.why_not,
-                    "command": one.command,
-                }
+            line = MethodChoiceLine(
+                event="method-choice",
+                job=explained.job,
+                source=explained.source,
+                destination=explained.destination,
+                method=one.name,
+                place=one.place,
+                is_used=one.is_used,
+                why_not=one.why_not,
+                command=one.command,
             )
+            console.print_json(line)
         return
     _print(explained)
 

@@ -92,6 +92,6 @@ def until_stopped(make: Callable[[], None], stop: Stop) -> None:
             thread.join(_LOOK_SECONDS)
         thread.join(_END_SECONDS)
     if thread.is_alive():
-        raise StoppedError("stopped while the database didn't answer. Nothing was made")
+        raise StoppedError("stopped while the database didn't answer. Nothing was made.")
     if raised:
         raise raised[0]

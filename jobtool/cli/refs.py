@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from jobtool.cli.console import DONE, Console
+from jobtool.cli.lines import ReferencesLine
 from jobtool.cli.options import command, output_options
 from jobtool.cli.packageoptions import stores_option
 from jobtool.names import quote
@@ -44,6 +45,7 @@ def cli(
     opened = [package_at(package, stores=stores) for package in packages]
     count = refer_to(opened, output, below=below)
     if as_json:
-        console.print_json({"event": "references", "members": count, "output": output})
+        line = ReferencesLine(event="references", members=count, output=output)
+        console.print_json(line)
     console.note(f"Wrote references to {count} members to {quote(output)}.", DONE)
     return 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jobtool.cli.console import DONE, Console
+from jobtool.cli.lines import ReportLine
 from jobtool.cli.options import command, input_options, output_options
 from jobtool.errors import UsageError
 from jobtool.names import quote
@@ -63,6 +64,6 @@ def cli(
         return 0
     jobs = write_report(joblist_path, output, form=form)
     if as_json:
-        console.print_json({"event": "report", "jobs": jobs, "output": quote(output)})
+        console.print_json(ReportLine(event="report", jobs=jobs, output=quote(output)))
     console.note(f"Wrote a report about {jobs} job(s) to {quote(output)}.", DONE)
     return 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jobtool.cli.console import DONE, FAILED, Console
+from jobtool.cli.lines import RouteLine
 from jobtool.cli.options import command, input_options, output_options
 from jobtool.errors import UsageError
 
@@ -82,7 +83,8 @@ def cli(
         sites_path, origin, target, at=_time(when), size_bytes=_size(size), probe=probe
     )
     if as_json:
-        console.print_json({"event": "route", **route.json()})
+        line: RouteLine = {"event": "route", **route.json()}
+        console.print_json(line)
     else:
         _print(route)
     return 0 if route.is_usable else _WAITS

@@ -9,11 +9,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jobtool.cli.console import WARNING, Console
 from jobtool.cli.options import open_trusted
 from jobtool.cli.rankend import end_rank, rank_place
+from jobtool.cli.stopsignals import Said
+from jobtool.errors import JobtoolError
 from jobtool.level import Level
 from jobtool.names import quote
 from jobtool.stop import Stop
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from jobtool.worker.deadline import Deadline
     from jobtool.worker.environment import Environment
     from jobtool.worker.options import WorkerOptions
+    from jobtool.worker.supervisor import SupervisorLink
 
 
 def run_worker(
@@ -38,11 +41,15 @@ def run_worker(
     as_json: bool,
     chosen: dict[str, Any],
     metrics_textfile: str | None = None,
+    rate: float | None = None,
+    log: LogChoice | None = None,
+    said: Said | None = None,
     console: Console | None = None,
 ) -> int:
     """Run a worker as ``transfer-worker`` describes; ``chosen`` are the worker's own options.
 
-    ``console`` is used in place of a new one.
+    ``rate`` is for a dry run: the bytes in a second to expect. ``log`` says where it writes its
+    log, ``said`` is what signal handlers say; ``console`` is used in place of a new one.
     """
     from jobtool.worker.environment import joined, launched_size
 
@@ -55,10 +62,7 @@ def run_worker(
             return end_rank(outcome, joblist_path, as_json=as_json)
         link = outcome
 
-    from jobtool.api.options import worker_options
     from jobtool.cli.arenas import bound_arenas
-    from jobtool.metrics.meter import metered
-    from jobtool.worker.loop import Worker
 
     bound_arenas()
     # Before anything can fail: the other ranks wait for this one here.
@@ -70,6 +74,50 @@ def run_worker(
     )
     if verbosity:
         console.loud_kinds = frozenset({"finished"})  # another rank prints it if the first has died
+    with _logged(console, None if dry_run else log, environment):
+        return _run_joined(
+            console,
+            environment,
+            link,
+            stop,
+            joblist_path=joblist_path,
+            time_limit=time_limit,
+            grace=grace,
+            credentials=credentials,
+            trust=trust,
+            dry_run=dry_run,
+            verbosity=verbosity,
+            chosen=chosen,
+            metrics_textfile=metrics_textfile,
+            rate=rate,
+            said=said,
+        )
+
+
+def _run_joined(
+    console: Console,
+    environment: Environment,
+    link: SupervisorLink | None,
+    stop: Stop,
+    *,
+    joblist_path: str,
+    time_limit: float | None,
+    grace: float | None,
+    credentials: dict[str, Any],
+    trust: bool,
+    dry_run: bool,
+    verbosity: int,
+    chosen: dict[str, Any],
+    metrics_textfile: str | None,
+    rate: float | None,
+    said: Said | None,
+) -> int:
+    """Run the worker of a process that knows its rank."""
+    from jobtool.api.options import worker_options
+    from jobtool.metrics.meter import metered
+    from jobtool.notify.watching import notifying
+    from jobtool.worker.loop import Worker
+
     joblist = open_trusted(joblist_path, trust=trust, warn=console.note, credentials=credentials)
     if environment.rank == 0:
         console.note(f"Valid input path: {quote(joblist.path)}")
@@ -99,37 +147,86 @@ def run_worker(
     if dry_run and environment.rank:
         return 0  # rank 0 prints it for all
     if dry_run:
-        return Worker(joblist, environment, options, console.emit).preview()
+        return Worker(joblist, environment, options, console.emit).preview(rate)
     # mpirun forwards whole lines only, and gives its ranks a terminal in any case.
     is_alone = environment.size == 1
-    display = _display(console, options) if is_alone else nullcontext(options)
+    if not console.as_json and verbosity == Level.NORMAL:
+        console.quiet_kinds |= {"progress"}  # run-progress says more in fewer lines
+    display = _display(console, options, said) if is_alone else nullcontext(options)
     textfile = None if metrics_textfile is None else os.path.abspath(metrics_textfile)
     with (
         display as options,
         metered(joblist, environment, console.emit, options, textfile=textfile) as (emit, options),
+        notifying(joblist, environment, emit, options) as (emit, options),
     ):
         worker = Worker(joblist, environment, options, emit)
         code = worker.run(None if link is None else link.joined)
-    if link is not None:
-        link.finish(code)
+        if link is not None:
+            link.finish(code)  # whatever happens to what is still told
     return code
 
 
+class LogChoice(NamedTuple):
+    """Where a worker writes its log: options of the command line."""
+
+    path: str
+    max_bytes: int
+    keep: int
+
+
 @contextlib.contextmanager
-def _display(console: Console, options: WorkerOptions) -> Iterator[WorkerOptions]:
+def _logged(console: Console, choice: LogChoice | None, environment: Environment) -> Iterator[None]:
+    """Write a log as well during the block, with the error that ends it."""
+    if choice is None:
+        yield
+        return
+    from jobtool.cli.logfile import LogFile, log_path
+
+    path = log_path(
+        choice.path,
+        host=environment.host,
+        pid=environment.pid,
+        rank=environment.rank,
+        size=environment.size,
+    )
+    console.log = LogFile(
+        path,
+        as_json=console.as_json,
+        verbosity=console.verbosity,
+        max_bytes=choice.max_bytes,
+        keep=choice.keep,
+        place=rank_place(environment),
+    )
+    try:
+        yield
+    except JobtoolError as error:
+        console.log.error(str(error))
+        raise
+    finally:
+        console.log.close()
+        console.log = None
+
+
+@contextlib.contextmanager
+def _display(
+    console: Console, options: WorkerOptions, said: Said | None
+) -> Iterator[WorkerOptions]:
     """Show a progress display on a terminal; elsewhere progress is printed as plain lines."""
     if console.as_json or console.verbosity == 0 or not sys.stdout.isatty():
         yield options
         return
     from msgspec.structs import replace
 
-    from jobtool.cli.display import ProgressDisplay
+    from jobtool.cli.rundisplay import RunDisplay, can_be_shown
 
-    with ProgressDisplay() as display:
-        console.quiet_kinds = frozenset({"progress"})
+    if not can_be_shown():
+        yield options
+        return
+    with RunDisplay(said) as display:
+        console.quiet_kinds |= {"progress", "run-progress"}
         console.write, console.watch = display.write, display.on_event
         try:
-            yield replace(options, watch=display.show)
+            yield replace(options, watch=display.show, watch_run=display.show_run, sees_all=True)
         finally:
             console.write = console.watch = None
 

@@ -7,7 +7,6 @@ import sys
 
 import click
 
-from jobtool import __version__
 from jobtool.batch.request import (
     DEFAULT_GRACE_SECONDS,
     DEFAULT_JOB_NAME,
@@ -15,7 +14,8 @@ from jobtool.batch.request import (
     Launcher,
     Scheduler,
 )
-from jobtool.cli.options import command, input_option, sentence
+from jobtool.cli.options import comma_separated, command, input_option, sentence
+from jobtool.cli.version import version_option
 from jobtool.errors import UsageError
 
 
@@ -82,7 +82,18 @@ from jobtool.errors import UsageError
     type=click.Choice(["mpirun", "srun"]),
     help="What starts the workers. [default: mpirun for several, nothing for one]",
 )
-@click.version_option(__version__, "--version", prog_name="jobtool")
+@click.option(
+    "--mail-user", metavar="ADDRESS", help="Where the scheduler sends mail, by its own means."
+)
+@click.option(
+    "--mail-type",
+    "mail_types",
+    callback=comma_separated,
+    metavar="EVENTS",
+    help="What it sends mail for: some of begin, end, fail, requeue, time-limit, array-tasks, all, "
+    "none, separated by commas. [default: end,fail]",
+)
+@version_option
 def cli(
     *,
     input_option: str | None,
@@ -98,6 +109,8 @@ def cli(
     partition: str | None,
     account: str | None,
     launcher: Launcher | None,
+    mail_user: str | None,
+    mail_types: tuple[str, ...] | None,
 ) -> int:
     """Print a batch script that works on a joblist until nothing is left.
 
@@ -125,6 +138,8 @@ def cli(
         partition=partition,
         account=account,
         launcher=launcher,
+        mail_user=mail_user,
+        mail_types=mail_types or (),
         worker_options=worker_options,
     )
     _require_known(worker_options)

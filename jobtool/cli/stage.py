@@ -11,6 +11,7 @@ import click
 
 from jobtool.cli.catalogoptions import catalog_options
 from jobtool.cli.console import DONE, FAILED, INFO, WARNING, Console
+from jobtool.cli.lines import StagedLine, StageItemLine, StageSkippedLine, StagingLine
 from jobtool.cli.options import as_seconds, command, output_options
 from jobtool.cli.stopsignals import stop_signals, stopping
 from jobtool.errors import JobFileError, UsageError, reason_of
@@ -167,11 +168,12 @@ def _items_of(path: str) -> list[str]:
 
 def _shown(console: Console) -> Any:
     """Return a context with a callback that shows progress: on a terminal, by a display."""
-    if console.as_json or console.verbosity == 0 or not sys.stdout.isatty():
-        return nullcontext(_ignore)
-    from jobtool.cli.display import ProgressDisplay
+    from jobtool.cli.rundisplay import RunDisplay, can_be_shown
 
-    class Shown(ProgressDisplay):
+    if console.as_json or console.verbosity == 0 or not can_be_shown():
+        return nullcontext(_ignore)
+
+    class Shown(RunDisplay):
         def __enter__(self) -> Any:
             super().__enter__()
             console.quiet_kinds = frozenset({"progress"})
@@ -188,19 +190,19 @@ def _shown(console: Console) -> Any:
 def _print_plan(console: Console, staging: Staging) -> None:
     if console.as_json:
         for each in staging.items:
-            console.print_json(
-                {
-                    "event": "stage-item",
-                    "item": quote(each.item),
-                    "url": quote(each.url),
-                    "source": quote(each.source),
-                    "package": quote(each.package),
-                    "is_there": each.is_there,
-                    "reason": each.reason,
-                }
+            line = StageItemLine(
+                event="stage-item",
+                item=quote(each.item),
+                url=quote(each.url),
+                source=quote(each.source),
+                package=quote(each.package),
+                is_there=each.is_there,
+                reason=each.reason,
             )
+            console.print_json(line)
         for item, reason in staging.skipped.items():
-            console.print_json({"event": "stage-skipped", "item": quote(item), "reason": reason})
+            skipped = StageSkippedLine(event="stage-skipped", item=quote(item), reason=reason)
+            console.print_json(skipped)
         return
     for each in staging.items:
         symbol = DONE if each.is_there else INFO
@@ -215,16 +217,15 @@ def _print_end(console: Console, staging: Staging, *, is_run: bool) -> None:
 
     waits = "" if staging.waits_until is None else stamp_of(staging.waits_until)
     if console.as_json:
-        console.print_json(
-            {
-                "event": "staging",
-                "joblist": staging.joblist and quote(staging.joblist),
-                "jobs": {quote(name): status for name, status in staging.statuses.items()},
-                "until": stamp_of(staging.until),
-                "waits_until": waits or None,
-                "exit_code": staging.exit_code,
-            }
+        line = StagingLine(
+            event="staging",
+            joblist=staging.joblist and quote(staging.joblist),
+            jobs={quote(name): status for name, status in staging.statuses.items()},
+            until=stamp_of(staging.until),
+            waits_until=waits or None,
+            exit_code=staging.exit_code,
         )
+        console.print_json(line)
         return
     goes_on = "" if staging.joblist is None else f"transfer-worker {shlex.quote(staging.joblist)}"
     count = len(staging.items)
@@ -256,19 +257,18 @@ def _print_list(console: Console, lines: list[StagedItem]) -> None:
     for line in lines:
         until = None if line.until is None else stamp_of(line.until)
         if console.as_json:
-            console.print_json(
-                {
-                    "event": "staged",
-                    "item": quote(line.item),
-                    "place": line.place,
-                    "url": quote(line.url),
-                    "state": line.state,
-                    "files": line.files,
-                    "bytes": line.bytes,
-                    "who": line.who,
-                    "until": until,
-                }
+            staged = StagedLine(
+                event="staged",
+                item=quote(line.item),
+                place=line.place,
+                url=quote(line.url),
+                state=line.state,
+                files=line.files,
+                bytes=line.bytes,
+                who=line.who,
+                until=until,
             )
+            console.print_json(staged)
             continue
         held = f", {line.files} file(s), {size_text(line.bytes)}" if line.files else ""
         need = f"{line.who} until {until}" if line.who is not None else "needed by nobody"

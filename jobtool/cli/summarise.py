@@ -16,7 +16,7 @@ from jobtool.names import quote
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from jobtool.cli.lines import Line
+    from jobtool.cli.page import Line
     from jobtool.cli.summaryview import View
     from jobtool.report.jobline import JobLine
     from jobtool.report.live import LiveJoblist
@@ -181,7 +181,8 @@ class Shown:
                 return overview_of(self.live, by="", since_time=self._since_time)
             if not error.args:
                 raise UsageError(
-                    f"--by {quote(self._by or '')}: the jobs have no layout fields."
+                    f"--by {quote(self._by or '')}: expected a field of the jobs; found none. "
+                    "Leave out --by."
                 ) from None
             from jobtool.suggest import closest
 
@@ -211,7 +212,7 @@ class Shown:
             console.print_json(told)
             return
 
-        from jobtool.cli.lines import Page, plain
+        from jobtool.cli.page import Page, plain
         from jobtool.cli.summaryview import View
         from jobtool.cli.terminal import is_terminal, output_width
 

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from jobtool.cli.console import DONE, FAILED, INFO, WARNING
-from jobtool.cli.lines import FIXED_SPACE, Line, Page
+from jobtool.cli.page import FIXED_SPACE, Line, Page
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.stamps import stamp_of
 from jobtool.jobs.workerstates import SeenState
@@ -221,6 +221,10 @@ class View:
         if found.rows_done is not None:
             of = "" if found.rows_total is None else f" of {found.rows_total:,}"
             lines += page.sentence(f"Rows of finished jobs: {found.rows_done:,}{of}", mark=INFO)
+        if found.excluded:
+            command = f"jobtool excluded {shlex.quote(found.path)}".replace(" ", FIXED_SPACE)
+            text = f"Left out by filters: {found.excluded:,} ({command} lists it)"
+            lines += page.sentence(text, mark=INFO, indent=3)
         if found.waiting:
             files = sum(job.waiting_files for job in found.waiting)
             first = found.waiting[0]

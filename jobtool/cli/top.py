@@ -11,10 +11,11 @@ import click
 
 from jobtool.cli.console import Console
 from jobtool.cli.keys import BACKSPACE, ENTER, ESCAPE, Keys
-from jobtool.cli.lines import Line, Page
-from jobtool.cli.options import command, output_options
+from jobtool.cli.options import command
+from jobtool.cli.page import Line, Page
 from jobtool.cli.summarise import DEFAULT_SECONDS, Shown
 from jobtool.cli.terminal import is_terminal
+from jobtool.cli.version import version_option
 from jobtool.cli.watch import Screen, ended, one_line_of_counts
 from jobtool.errors import JobtoolError, UsageError
 from jobtool.jobs.job import JobStatus
@@ -49,8 +50,8 @@ _SHORT_KEYS = "p pause r resume s stop (PRS: this job) b bandwidth jk choose ent
     metavar="SECONDS",
     help="How often to look.",
 )
-@output_options
-def cli(*, joblist_path: str, seconds: float, verbosity: int, as_json: bool) -> int:
+@version_option
+def cli(*, joblist_path: str, seconds: float) -> int:
     """Watch a joblist, and steer its workers by keys.
 
     It shows what summarise-jobs --watch shows, and a list of the jobs. Keys pause, resume and stop
@@ -64,7 +65,7 @@ def cli(*, joblist_path: str, seconds: float, verbosity: int, as_json: bool) -> 
 
     terminal = RichConsole(highlight=False)
     for stream, what in ((sys.stdin, "input"), (sys.stdout, "output")):
-        if as_json or not is_terminal(stream) or terminal.is_dumb_terminal:
+        if not is_terminal(stream) or terminal.is_dumb_terminal:
             raise UsageError(
                 f"jobtool top expects a terminal as its {what}; found none. Without one: "
                 "summarise-jobs --watch, jobtool pause, resume, stop and set."
@@ -75,7 +76,7 @@ def cli(*, joblist_path: str, seconds: float, verbosity: int, as_json: bool) -> 
         screen = _Top(shown, terminal, seconds, keys)
         screen.run()
     shown.names_jobs = False
-    return ended(screen, shown, Console(verbosity=verbosity))
+    return ended(screen, shown, Console())
 
 
 class _JobsShown(Shown):

@@ -7,21 +7,24 @@ from typing import TYPE_CHECKING
 import click
 
 from jobtool.cli.choosing import choice_options
+from jobtool.cli.nofilters import refuse_filter_options
 from jobtool.cli.options import (
     NumberRange,
     as_bandwidth,
+    as_log_size,
+    as_rate,
     as_seconds,
     assignments,
     comma_separated,
     command,
-    dry_run_option,
     input_options,
     output_options,
     trust_option,
 )
-from jobtool.cli.running import run_worker
-from jobtool.cli.stopsignals import stop_signals, stopping
+from jobtool.cli.running import LogChoice, run_worker
+from jobtool.cli.stopsignals import Said, stop_signals, stopping
 from jobtool.cli.utf8 import ensure_utf8
+from jobtool.errors import UsageError
 from jobtool.stop import Stop
 
 if TYPE_CHECKING:
@@ -149,6 +152,28 @@ if TYPE_CHECKING:
     "collector reads. [default: joblist.toml's]",
 )
 @click.option(
+    "--log-file",
+    metavar="FILE",
+    help="Write this worker's lines to a file as well, as JSON with --json. %h in the name is the "
+    "host, %p the process, %r the rank; each worker needs a file of its own.",
+)
+@click.option(
+    "--log-max-size",
+    callback=as_log_size,
+    default="100MiB",
+    show_default=True,
+    metavar="SIZE",
+    help="From which size on the file is put aside as FILE.1, and FILE.1 as FILE.2.",
+)
+@click.option(
+    "--log-keep",
+    type=click.IntRange(0, 1000),
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="How many files that were put aside are kept.",
+)
+@click.option(
     "--credentials",
     "credentials",
     multiple=True,
@@ -156,8 +181,21 @@ if TYPE_CHECKING:
     help="A key of [credentials], such as provider=profile, in place of the joblist's whole table. "
     "Repeatable.",
 )
+@refuse_filter_options
 @trust_option
-@dry_run_option
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Look at all that would be transferred, and tell how much it is, whether it fits, how "
+    "long it takes, and what wouldn't arrive; write nothing.",
+)
+@click.option(
+    "--rate",
+    callback=as_rate,
+    metavar="RATE",
+    help="With --dry-run: estimate the time at this rate, such as 200MB/s. [default: that of the "
+    "joblist's jobs so far]",
+)
 @output_options
 def cli(
     *,
@@ -183,9 +221,13 @@ def cli(
     bandwidth: str | None,
     max_requests_per_second: float | None,
     metrics_textfile: str | None,
+    log_file: str | None,
+    log_max_size: int,
+    log_keep: int,
     credentials: tuple[str, ...],
     trust: bool,
     dry_run: bool,
+    rate: float | None,
     verbosity: int,
     as_json: bool,
 ) -> int:
@@ -198,14 +240,17 @@ def cli(
     paused by jobtool pause. Under nohup SIGHUP is ignored. With --job or --match the exit code is
     about these jobs alone.
     """
-    stop = Stop()
+    stop, said = Stop(), Said()
     signals = stop_signals()
     # Before anything else: an earlier signal would end the worker as if it had failed.
-    with stopping(stop, signals):
+    doing = "telling what was found" if dry_run else "finishing files in progress"
+    with stopping(stop, signals, doing=doing, said=said):
         from jobtool.api.options import require_grace
         from jobtool.jobs.jobchoice import JobChoice
         from jobtool.worker.order import require_order
 
+        if rate is not None and not dry_run:
+            raise UsageError("--rate: expected --dry-run with it, which estimates the time")
         require_grace(grace, time_limit, grace_name="--grace", time_limit_name="--time-limit")
         return run_worker(
             stop,
@@ -216,9 +261,12 @@ def cli(
             credentials=assignments(credentials, option="--credentials"),
             trust=trust,
             dry_run=dry_run,
+            rate=rate,
             verbosity=verbosity,
             as_json=as_json,
             metrics_textfile=metrics_textfile,
+            said=said,
+            log=None if log_file is None else LogChoice(log_file, log_max_size, log_keep),
             chosen={
                 "max_jobs": max_jobs,
                 "jobs": JobChoice(names=jobs, globs=match),

@@ -8,6 +8,7 @@ import click
 
 from jobtool.cli.catalogoptions import catalog_options
 from jobtool.cli.console import DONE, FAILED, INFO, WARNING, Console
+from jobtool.cli.lines import UnstagedLine
 from jobtool.cli.options import command, dry_run_option, output_options
 from jobtool.cli.stopsignals import stop_signals, stopping
 from jobtool.errors import UsageError
@@ -76,23 +77,22 @@ def _print(console: Console, done: Unstaged, *, dry_run: bool) -> None:
     from jobtool.units import size_text
 
     if console.as_json:
-        console.print_json(
-            {
-                "event": "unstaged",
-                "dry_run": dry_run,
-                "item": quote(done.item),
-                "url": quote(done.url),
-                "outcome": done.outcome,
-                "reason": done.reason,
-                "until": None if done.until is None else stamp_of(done.until),
-                "files": done.files,
-                "bytes": done.bytes,
-                "kept_files": done.kept_files,
-                "kept": [quote(path) for path in done.kept],
-                "evidence": quote(done.evidence) if done.evidence else None,
-                "how": done.how,
-            }
+        line = UnstagedLine(
+            event="unstaged",
+            dry_run=dry_run,
+            item=quote(done.item),
+            url=quote(done.url),
+            outcome=done.outcome,
+            reason=done.reason,
+            until=None if done.until is None else stamp_of(done.until),
+            files=done.files,
+            bytes=done.bytes,
+            kept_files=done.kept_files,
+            kept=[quote(path) for path in done.kept],
+            evidence=quote(done.evidence) if done.evidence else None,
+            how=done.how,
         )
+        console.print_json(line)
         return
     symbol = _SYMBOLS[done.outcome]
     if done.outcome != "freed":

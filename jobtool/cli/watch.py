@@ -15,7 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from jobtool.cli import streams
-from jobtool.cli.lines import Line, Page
+from jobtool.cli.page import Line, Page
 from jobtool.cli.terminal import is_terminal
 from jobtool.jobs.job import JobStatus
 from jobtool.names import quote

@@ -6,6 +6,7 @@ import click
 
 from jobtool.cli.catalogoptions import catalog_options, line_of, values_of
 from jobtool.cli.console import Console, print_error
+from jobtool.cli.lines import CopyLine
 from jobtool.cli.options import command, output_options
 from jobtool.names import quote
 
@@ -33,6 +34,7 @@ def cli(
     themselves aren't looked at. The exit code is 1 if an item isn't in the catalog.
     """
     from jobtool.api.catalog import open_catalog
+    from jobtool.staging.lacking import near_names
 
     console = Console(verbosity=verbosity, as_json=as_json)
     opened = open_catalog(catalog, sites=sites, stores=stores)
@@ -41,15 +43,19 @@ def cli(
     for copy in opened.copies(items):
         found.add(copy.item)
         if as_json:
-            console.print_json({"event": "copy", **values_of(copy)})
+            line: CopyLine = {"event": "copy", **values_of(copy)}
+            console.print_json(line)
             continue
         if copy.item != shown:
             console.result(quote(copy.item))
             shown = copy.item
         console.result(line_of(copy))
     lacking = [item for item in dict.fromkeys(items) if item not in found]
+    meant = near_names(opened, lacking) if lacking else {}
     for item in lacking:
-        print_error(f"{quote(item)}: no copy is on record in the catalog {quote(opened.url)}.")
+        hint = f" Did you mean {quote(meant[item])}?" if item in meant else ""
+        where = quote(opened.url)
+        print_error(f"{quote(item)}: no copy is on record in the catalog {where}.{hint}")
     if not found and opened.is_empty():
         print_error(f"{quote(opened.url)} holds no records. Is it the catalog?")
     return 1 if lacking else 0

@@ -23,8 +23,8 @@ class CheckResult(Event, frozen=True, kw_only=True):
     """The result of one check.
 
     ``about`` is what was looked at (``joblist``, ``nodes``, ``destination``, ``source``,
-    ``staging``, ``metrics`` or ``surroundings``), ``where`` its path or URL, empty if it has none.
-    ``advice`` is empty if there is nothing to do.
+    ``staging``, ``metrics``, ``notices`` or ``surroundings``), ``where`` its path or URL, empty if
+    it has none. ``advice`` is empty if there is nothing to do.
     """
 
     kind: ClassVar[str] = "check"

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from jobtool.doctor.checkresult import CheckResult, Subject, in_bytes, in_seconds
-from jobtool.doctor.existing import existing_folder, missing_folders
+from jobtool.doctor.existing import missing_folders
 from jobtool.doctor.folder import judge_clock, space_result
 from jobtool.doctor.proofs import PROVEN_BY
 from jobtool.errors import (
@@ -29,6 +29,7 @@ from jobtool.errors import (
     reason_of,
 )
 from jobtool.names import quote
+from jobtool.stores.local.room import existing_folder
 from jobtool.stores.location import Location, is_local, join, type_of
 from jobtool.stores.optional import Multipart, Temporaries, supports
 from jobtool.stores.registry import StoreRegistry

@@ -12,10 +12,3 @@ def missing_folders(path: str) -> list[str]:
         missing.append(path)
         path = os.path.dirname(path)
     return missing[::-1]
-
-
-def existing_folder(folder: str) -> str:
-    """Return the innermost folder of a path that is there."""
-    while folder != "/" and not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
-    return folder

@@ -23,6 +23,7 @@ from jobtool.doctor.checkresult import CheckResult, Subject, in_bytes, in_second
 from jobtool.errors import reason_of
 from jobtool.jobs.atomic_write import replace_file, sync_folder
 from jobtool.names import quote
+from jobtool.stores.local.room import space_of
 from jobtool.stores.storetype import StoreType
 
 #: The difference of clocks, in seconds, from which doctor warns. jobtool's own decisions never
@@ -306,17 +307,16 @@ def _space(joblist: Subject, folder: str) -> CheckResult:
 
 def space_result(subject: Subject, folder: str, *, little_bytes: int) -> CheckResult:
     """Report how much room there is in a folder's filesystem; raises ``OSError``."""
-    found = os.statvfs(folder)
-    free_bytes = found.f_bavail * found.f_frsize
-    shown = f"{in_bytes(free_bytes)} free"
-    if found.f_files:  # filesystems that don't count files report 0
-        shown += f", {found.f_favail:,} more files"
-    is_short_of_names = bool(found.f_files) and found.f_favail < _FEW_NAMES
+    space = space_of(folder)
+    shown = f"{in_bytes(space.free_bytes)} free"
+    if space.free_files is not None:
+        shown += f", {space.free_files:,} more files"
+    is_short_of_names = space.free_files is not None and space.free_files < _FEW_NAMES
     where = quote(folder)
-    if not free_bytes or (found.f_files and not found.f_favail):
+    if not space.free_bytes or space.free_files == 0:
         return subject.failed(
             "space", shown, "Free space, or ask for more: nothing can be written."
         )
-    if free_bytes < little_bytes or is_short_of_names:
+    if space.free_bytes < little_bytes or is_short_of_names:
         return subject.warned("space", shown, f"Free space on the filesystem of {where}.")
     return subject.passed("space", shown)

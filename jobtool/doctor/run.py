@@ -25,6 +25,7 @@ from jobtool.doctor.janitor import Janitor
 from jobtool.doctor.methods import methods_results
 from jobtool.doctor.metrics import metrics_results
 from jobtool.doctor.nodes import Between, look_between
+from jobtool.doctor.notices import notices_results
 from jobtool.doctor.places import Places, places_of
 from jobtool.doctor.ranks import DEFAULT_TIMEOUT_SECONDS, Ranks, RanksLostError
 from jobtool.doctor.source import source_result
@@ -37,7 +38,16 @@ from jobtool.transfer.stores_of import stores_of
 from jobtool.worker.environment import Environment
 
 #: The subjects of the checks, in the order in which they are printed.
-ORDER = ("surroundings", "joblist", "nodes", "source", "staging", "destination", "metrics")
+ORDER = (
+    "surroundings",
+    "joblist",
+    "nodes",
+    "source",
+    "staging",
+    "destination",
+    "metrics",
+    "notices",
+)
 
 #: How many seconds stores may take: each has timeouts of its own, and there are several.
 _STORES_SECONDS = 900.0
@@ -236,10 +246,11 @@ class _Examination:
                 if ranks.rank in orders.deputies:
                     probes = [self._entered(probe, then) for probe in self._probes(orders)]
                 if ranks.rank in orders.deputies | {0}:
-                    settings = self._joblist.settings
-                    mine += (source_result(url, self._stores, settings) for url in places.sources)
+                    joblist = self._joblist
+                    mine += (source_result(url, self._stores, joblist) for url in places.sources)
                     mine += self._export_results()
                     mine += metrics_results(self._joblist.settings.metrics)
+                    mine += notices_results(self._joblist.settings.notify)
                 for probe in probes:
                     is_brief = ranks.rank or probe.about == STAGING
                     mine += probe.briefly() if is_brief else probe.thoroughly()

@@ -34,7 +34,7 @@ def ask(source: QuerySource, query: str, stop: Stop | None = None) -> pa.Table:
     try:
         while (result := asking.result(_LOOK_SECONDS)) is None:
             if stop is not None and stop.is_set():
-                raise StoppedError("stopped while the database works. Nothing was made")
+                raise StoppedError("stopped while the database works. Nothing was made.")
     except BaseException:
         asking.cancel()
         raise

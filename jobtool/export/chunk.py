@@ -126,5 +126,5 @@ def of_staging(path: str) -> Iterator[None]:
     except OSError as error:
         raise StoreUnavailableError(
             f"can't write {quote(path)}: {reason_of(error)}. Chunks are staged in "
-            f"{quote(os.path.dirname(path))}: free space there, or export with another --staging"
+            f"{quote(os.path.dirname(path))}: free space there, or export with another --staging."
         ) from None

@@ -164,7 +164,10 @@ def _existing(request: ExportRequest, settings: Settings) -> ExportGenerated | N
             f"{quote(path)} is neither a joblist nor empty. Choose another folder for the joblist."
         )
     if os.path.lexists(path) and not os.path.isdir(path):
-        raise JoblistError(f"expected a folder for the joblist at {quote(path)}; found a file")
+        raise JoblistError(
+            f"expected a folder for the joblist at {quote(path)}; found a file. "
+            "Choose another folder."
+        )
     return None
 
 

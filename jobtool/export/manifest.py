@@ -44,7 +44,7 @@ def manifest_of(joblist: JobList, destination: Store) -> dict[str, Any]:
         if columns and names != [name for name, _ in columns]:
             raise JobtoolError(
                 f"job {quote(job_id)} has other columns than the jobs before it: a table of the "
-                "query has changed in between. Put all jobs back: jobtool retry"
+                "query has changed in between. Put all jobs back: jobtool retry."
             )
         columns = columns or [(name, []) for name in names]
         for (_, known), (_, kind) in zip(columns, log.end.schema, strict=True):

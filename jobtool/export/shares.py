@@ -22,7 +22,7 @@ def require_whole(shares: Mapping[str, ExportShare | None], *, is_split: bool) -
     ranges: list[tuple[int, str, ExportShare]] = []
     for job_id, share in shares.items():
         if share is None or share.kind != "rows":
-            raise _unfit(f"job {quote(job_id)} isn't one of its ranges. Remove its file")
+            raise _unfit(f"job {quote(job_id)} isn't one of its ranges. Remove its file.")
         ranges.append((share.number, job_id, share))
     ranges.sort(key=lambda each: each[:2])
     counts = {share.count for _, _, share in ranges}
@@ -33,12 +33,12 @@ def require_whole(shares: Mapping[str, ExportShare | None], *, is_split: bool) -
         if number == other:
             raise _unfit(
                 f"jobs {quote(job_id)} and {quote(other_id)} both export range {number}. Remove "
-                "the file that doesn't belong here"
+                "the file that doesn't belong here."
             )
     missing = sorted(set(range(1, counts.pop() + 1)) - {number for number, _, _ in ranges})
     if missing:
         named = ", ".join(map(str, missing[:_SHOWN])) + (", …" if len(missing) > _SHOWN else "")
-        raise _unfit(f"no job exports range {named}. Bring its job file back, or export anew")
+        raise _unfit(f"no job exports range {named}. Bring its job file back, or export anew.")
     _require_adjoining(ranges)
     with_nulls = sum(share.has_nulls for _, _, share in ranges)
     if with_nulls != is_split:

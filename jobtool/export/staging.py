@@ -69,7 +69,7 @@ class Staging:
         except OSError as error:
             raise StoreUnavailableError(
                 f"can't use the staging folder {quote(self.folder)}: {reason_of(error)}. Correct "
-                "that, or export with another --staging"
+                "that, or export with another --staging."
             ) from None
 
     def stage(self, name: str) -> Entry:

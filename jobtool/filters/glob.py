@@ -40,7 +40,7 @@ def compile_glob(glob: str) -> re.Pattern[str]:
     if not _is_encodable(glob):
         raise ValueError(
             f"pattern '{quote(glob)}': expected UTF-8; found other bytes. Write '?' in place of "
-            "each of them"
+            "each of them."
         )
     start = r"\A" if glob.startswith("/") else r"(?:\A|/)"
     try:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from jobtool.filters.glob import compile_glob, folder_globs
+from jobtool.suggest import closest
 
 #: The rule that excludes whatever no rule before it has included.
 EXCLUDE_ALL = "- /**"
@@ -18,7 +19,9 @@ EXCLUDE_ALL = "- /**"
 #: More rules are refused: each file is compared with all of them.
 MOST_RULES = 10_000
 
-_Compiled = list[tuple[re.Pattern[str], bool]]
+_WORDS = ("include", "exclude")
+
+_Compiled = list[tuple[re.Pattern[str], bool, str]]
 
 
 class Rules:
@@ -36,23 +39,26 @@ class Rules:
         for rule in rules:
             sign, glob = rule[:2], rule[2:]
             if sign not in ("+ ", "- "):
+                word, _, rest = rule.partition(" ")
+                meant = {"include": "+", "exclude": "-"}.get(closest(word, _WORDS) or word)
+                hint = f". Did you mean {f'{meant} {rest.strip()}'!r}?" if meant and rest else ""
                 raise ValueError(
-                    f"expected a rule such as '- *.tmp' or '+ /images/**'; found {rule!r}"
+                    f"expected a rule such as '- *.tmp' or '+ /images/**'; found {rule!r}{hint}"
                 )
-            self._add(glob, is_included=sign == "+ ")
+            self._add(glob, rule, is_included=sign == "+ ")
 
-    def _add(self, glob: str, *, is_included: bool) -> None:
+    def _add(self, glob: str, rule: str, *, is_included: bool) -> None:
         is_of_folders = glob.endswith("/")
         if is_of_folders and not is_included:
             glob += "**"
         compiled = compile_glob(glob)
         if not is_of_folders or not is_included:
-            self._files.append((compiled, is_included))
+            self._files.append((compiled, is_included, rule))
             if is_included or glob == "*":
                 globs = folder_globs(glob)
-                self._folders += ((compile_glob(each), is_included) for each in globs)
+                self._folders += ((compile_glob(each), is_included, rule) for each in globs)
         if is_of_folders or "**" in glob:
-            self._folders.append((compiled, is_included))
+            self._folders.append((compiled, is_included, rule))
 
     def includes_name(self, path: str) -> bool:
         """Return True if the rules of files include a path, whatever is above it."""
@@ -61,6 +67,11 @@ class Rules:
     def includes_folder(self, path: str) -> bool:
         """Return True if a folder may be opened, whatever is above it. The root always may."""
         return not path or _first(self._folders, f"{path}/")
+
+    def deciding(self, path: str, *, is_folder: bool) -> str | None:
+        """Return the rule that decides about a path, whatever is above it; None if none matches."""
+        rules, where = (self._folders, f"{path}/") if is_folder else (self._files, path)
+        return next((rule for compiled, _, rule in rules if compiled.search(where)), None)
 
 
 def rules_of_lines(lines: Iterable[str]) -> list[str]:
@@ -79,7 +90,7 @@ def rules_of_lines(lines: Iterable[str]) -> list[str]:
 
 
 def _first(rules: _Compiled, path: str) -> bool:
-    for compiled, is_included in rules:
+    for compiled, is_included, _ in rules:
         if compiled.search(path):
             return is_included
     return True

@@ -298,10 +298,11 @@ class ClaimedJob:
 
     def log(self, event: str, **values: object) -> None:
         """Append a line to the log."""
+        is_torn = bool(self._log) and not (self._log or b"").endswith(b"\n")
         self._log = None
         self.claim.require_held()
         with self._writing():
-            self._joblist.append(self.job_id, self._record(event, values))
+            self._joblist.append(self.job_id, self._record(event, values), after_torn=is_torn)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

@@ -67,5 +67,5 @@ def require_uncompressed(compression: str) -> None:
         raise UsageError(
             f"compression {compression!r}: expected none for the transfer of an export: its files "
             "are compressed by their format. Leave it out of the options and of [transfer], and "
-            "choose that of Parquet by jobtool export --compression"
+            "choose that of Parquet by jobtool export --compression."
         )

@@ -60,7 +60,7 @@ class ExportShare(msgspec.Struct, frozen=True, kw_only=True):
         found = lines.get(KEY, "")
         unknown = set(lines) - {KEY, *(PREFIX + end for end in ("from", "below", "nulls", "rows"))}
         if unknown:
-            raise JobFileError(f"{min(unknown)}: there is no such line. Correct or remove it")
+            raise JobFileError(f"{min(unknown)}: there is no such line. Correct or remove it.")
         if found == "manifest" and len(lines) == 1:
             return cls(kind="manifest")
         match = _ROWS.fullmatch(found)

@@ -10,6 +10,12 @@ import msgspec
 _Bytes = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
+#: The folder of a joblist with lists of names.
+NAMES_FOLDER = "names"
+
+#: Where a list lies in its joblist: its name begins with the digest of its names.
+_Names = Annotated[str, msgspec.Meta(pattern=rf"^{NAMES_FOLDER}/[0-9a-f]{{32}}\Z")]
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -20,7 +26,8 @@ class FilterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     ``rules`` are ``+ PATTERN`` or ``- PATTERN``, of which the first that matches a path decides;
     see ``jobtool.filters.glob``. Files from ``min_bytes`` to ``max_bytes`` that were changed from
     ``modified_since`` to ``modified_until`` are transferred. None is no bound. The times are fixed
-    when the table is written, so that each attempt at a job selects the same files.
+    when the table is written, so that each attempt at a job selects the same files. ``files_from``
+    is the joblist's list of the only files that are transferred (``jobtool.filters.namelist``).
     """
 
     rules: tuple[str, ...] = ()
@@ -28,6 +35,7 @@ class FilterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_bytes: _Bytes | None = None
     modified_since: _Time | None = None
     modified_until: _Time | None = None
+    files_from: _Names | None = None
 
     def __post_init__(self) -> None:
         """Refuse malformed rules, and bounds that no file is within."""

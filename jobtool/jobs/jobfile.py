@@ -43,6 +43,7 @@ from jobtool.jobs.steps import (
     require_chain,
 )
 from jobtool.names import ARROW, filename_of, is_cut, name_of, quote, split_name, unquote
+from jobtool.suggest import did_you_mean, nearly
 
 SEPARATOR = "---"
 
@@ -67,6 +68,7 @@ _KNOWN_KEYS = (
 )
 _REQUIRES = "requires"
 _STEPS = "steps"
+_SPELLED = ("source", "destination", "not_before", _REQUIRES)
 _KEY_LINE = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]*):(.*)$", re.DOTALL)
 _BARE_SOURCE = re.compile(r"/|[A-Za-z][A-Za-z0-9+.-]*://")
 _PRIORITY = re.compile(r"[+-]?[0-9]{1,7}")
@@ -114,7 +116,8 @@ def decode(data: bytes, *, job_id: str) -> tuple[Job, bytes]:
     if status is None:
         first = data.partition(b"\n")[0].rstrip()[:40].decode("utf-8", "replace")
         words = ", ".join(JobStatus)
-        raise JobFileError(f"line 1: expected one of {words}; found {first!r}")
+        meant = f".{hint}" if (hint := did_you_mean(first, map(str, JobStatus))) else ""
+        raise JobFileError(f"line 1: expected one of {words}; found {first!r}{meant}")
     builder = _HeaderReader(job_id)
     end = data.find(b"\n") + 1 or len(data)
     number = 1
@@ -123,7 +126,7 @@ def decode(data: bytes, *, job_id: str) -> tuple[Job, bytes]:
         if number > MAX_HEADER_LINES:
             raise JobFileError(
                 f"expected at most {MAX_HEADER_LINES} lines before the {SEPARATOR!r} line; found "
-                "more. Split the job into several"
+                "more. Split the job into several."
             )
         end = data.find(b"\n", start) + 1 or len(data)
         if end - start > MAX_LINE_BYTES:
@@ -239,6 +242,20 @@ class _HeaderReader:
         else:
             self._extra.append((key, value))
 
+    def _require_meant(self) -> None:
+        """Raise ``JobFileError`` for an unknown key that looks like a misspelt one.
+
+        Others are left alone: those of newer versions and of people. A slip in ``destination``
+        would send data to the joblist's.
+        """
+        for key, _ in self._extra:
+            meant = nearly(key, _SPELLED)
+            if meant is not None and meant not in self._known:
+                raise JobFileError(
+                    f"there is no {key!r} in the header. Did you mean {meant!r}? Correct the line, "
+                    "or remove it."
+                )
+
     def _read_steps(self, value: str) -> None:
         # Without the word an older version would ignore the steps and only copy.
         if STEPS not in self.requires:
@@ -266,6 +283,7 @@ class _HeaderReader:
     def _job(self, status: JobStatus) -> Job:
         known = self._known
         states = self._step_states()
+        self._require_meant()
         for key in ("source", "destination"):
             if known.get(key) == "":
                 raise JobFileError(f"expected a path or URL after '{key}:'; found nothing")

@@ -177,13 +177,16 @@ class JobFolder:
         replace_file(self.path_of(job_id), jobfile.encode(job, log), before=before)
         reach("after the job file is changed")
 
-    def append(self, job_id: str, record: LogRecord) -> None:
-        """Append a line to the log of a job. Only the holder of the claim may call this."""
+    def append(self, job_id: str, record: LogRecord, *, after_torn: bool = False) -> None:
+        """Append a line to the log of a job. Only the holder of the claim may call this.
+
+        With ``after_torn`` it first ends the line that a killed process has begun.
+        """
         reach("before the job file's log grows")
         # A claimed job's file was written by its worker. A link leads to another file.
         descriptor = os.open(self.path_of(job_id), os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
         try:
-            os.write(descriptor, joblog.encode_record(record))
+            os.write(descriptor, b"\n" * after_torn + joblog.encode_record(record))
         finally:
             os.close(descriptor)
 

@@ -12,6 +12,7 @@ from jobtool.errors import JoblistError, JoblistUnavailableError, reason_of
 from jobtool.jobs import settings
 from jobtool.jobs.atomic_write import replace_file
 from jobtool.jobs.exportshare import MANIFEST_JOB
+from jobtool.jobs.filtersettings import NAMES_FOLDER
 from jobtool.jobs.jobfolder import JobFolder
 from jobtool.jobs.journal import JOURNAL_SUFFIX, Journal, read_journals
 from jobtool.jobs.records import Receipt, Record
@@ -35,8 +36,8 @@ _BLOCKS_SUFFIX = ".blocks"
 MEMBERS_SUFFIX = ".members.jsonl"
 _MANIFEST_SUFFIX = ".manifest.json"
 
-#: The folders that a joblist has from its beginning.
-FIRST_FOLDERS = (CLAIMS_FOLDER, _RECEIPTS_FOLDER, _JOURNALS_FOLDER)
+#: The folders that a joblist may have from its beginning.
+FIRST_FOLDERS = (CLAIMS_FOLDER, _RECEIPTS_FOLDER, _JOURNALS_FOLDER, NAMES_FOLDER)
 
 
 class JobList(JobFolder):
@@ -130,8 +131,8 @@ class JobList(JobFolder):
         """Raise ``JoblistError`` if joblist.toml names a command that isn't trusted.
 
         An ssh_config counts as one, and so do an option for a method's program, a query, and a
-        place for metrics. Return a warning to show if the command is trusted only because of
-        ``trust``; else None.
+        place for metrics or notices. Return a warning to show if the command is trusted only
+        because of ``trust``; else None.
         """
         settings = self.settings
         is_named = settings.names_a_command and not self._has_own_credentials
@@ -140,6 +141,7 @@ class JobList(JobFolder):
             or settings.names_an_ssh_config
             or settings.steers_programs
             or settings.sends_metrics
+            or settings.tells_people
             or settings.export is not None  # SQL can change a database, and run programs on it
         )
         return self._trust.require() if is_judged else None

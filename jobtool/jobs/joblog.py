@@ -52,7 +52,7 @@ def decode_log(log: bytes) -> Iterator[LogRecord]:
 
 
 def last_records(log: bytes, events: Collection[str]) -> dict[str, LogRecord]:
-    """Return the last record of each of these events that the log has."""
+    """Return the last record of each of these events that the log has, the latest one first."""
     found: dict[str, LogRecord] = {}
     for line in reversed(list(_stamped_lines(log))):
         event = line[1]

@@ -72,7 +72,7 @@ def address_of(statsd: str) -> tuple[str, int]:
 def refuse_login(table: Mapping[str, Any], *, path: str) -> None:
     """Raise ``JoblistError`` if a ``[metrics]`` table of the file ``path`` holds a login."""
     for key, value in table.items():
-        if sounds_secret(key) or _has_login(str(value)):
+        if sounds_secret(key) or has_login(str(value)):
             raise JoblistError(
                 f"{quote(path)}, table [metrics]: {key!r} looks like it holds a login, which a "
                 f"joblist must not. Set {TOKEN_VARIABLE} in the environment of workers, for "
@@ -80,7 +80,8 @@ def refuse_login(table: Mapping[str, Any], *, path: str) -> None:
             )
 
 
-def _has_login(url: str) -> bool:
+def has_login(url: str) -> bool:
+    """Return True if a URL holds a user, or has a login in its query."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -82,7 +82,7 @@ class PackageTask(msgspec.Struct, frozen=True, kw_only=True):
             return None
         unknown = set(lines) - {KEY, *(PREFIX + end for end in _ENDS)}
         if unknown:
-            raise JobFileError(f"{min(unknown)}: there is no such line. Correct or remove it")
+            raise JobFileError(f"{min(unknown)}: there is no such line. Correct or remove it.")
         for key, values in lines.items():
             if len(values) > 1 and key != f"{PREFIX}after":
                 raise JobFileError(f"expected one line {key!r}; found a second")

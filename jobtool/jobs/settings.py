@@ -16,13 +16,15 @@ from jobtool.jobs.filtersettings import FilterSettings
 from jobtool.jobs.forms import Compression
 from jobtool.jobs.limits import Bandwidth
 from jobtool.jobs.metricssettings import MetricsSettings
+from jobtool.jobs.notifysettings import MailSettings, NotifySettings, WebhookSettings
 from jobtool.jobs.packagesettings import PackageSettings
 from jobtool.jobs.requirements import require_understood
 from jobtool.jobs.settingsecrets import refuse_secrets
 from jobtool.jobs.steps import require_chain
 from jobtool.names import quote, unquote
-from jobtool.plugins import is_scheme
-from jobtool.suggest import misfit, unknown_key
+from jobtool.plugins import METHODS, find, is_scheme
+from jobtool.plugins import names as names_of_plugins
+from jobtool.suggest import misfit, nearly, unknown_key
 
 FILENAME = "joblist.toml"
 FORMAT = 1
@@ -62,7 +64,8 @@ class TransferSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ``part_size_bytes`` is also the size from which files go in parts. ``if_exists``, ``links``,
     ``verify``, ``if_gone``, ``compression``, ``preserve``, ``methods``, ``bandwidth`` and
     ``max_requests_per_second`` are what the options of those names say. Workers read the last two
-    again while they run.
+    again while they run. ``trash`` is the folder or URL that files go to which are deleted at the
+    destination, ``keep_days`` how long they stay there.
     """
 
     threads: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
@@ -80,6 +83,8 @@ class TransferSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     methods: tuple[str, ...] | None = None
     bandwidth: str | None = None
     max_requests_per_second: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    trash: str | None = None
+    keep_days: Annotated[float, msgspec.Meta(ge=0, le=36500)] | None = None
 
     def __post_init__(self) -> None:
         """Refuse a bandwidth that can't be read."""
@@ -106,7 +111,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     empty for ``copy`` alone. ``methods`` holds the tables of methods that run other programs, by
     the method's name, ``ssh`` and ``hadoop`` what several of these have in common. ``export`` is
     the query of an export, ``packages`` says how packages are made; None for other joblists.
-    ``metrics`` says where workers send what they have done.
+    ``metrics`` says where workers send what they have done, ``notify`` who is told on which
+    occasions.
     """
 
     format: int = FORMAT
@@ -130,6 +136,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     export: ExportSettings | None = None
     packages: PackageSettings | None = None
     metrics: MetricsSettings = MetricsSettings()
+    notify: NotifySettings = NotifySettings()
     claims: Literal["auto", "lock", "lease"] | None = None
     lease_seconds: LeaseSeconds | None = None
     stall_seconds: StallSeconds | None = None
@@ -159,6 +166,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def sends_metrics(self) -> bool:
         """Whether the settings name a place for metrics, to which the token may be sent."""
         return self.metrics.is_sent
+
+    @property
+    def tells_people(self) -> bool:
+        """Whether the settings name a command for notices, or a place to which they are sent.
+
+        A password may be sent there, too, and mail goes out under the name of this user.
+        """
+        return self.notify.is_told
 
     @property
     def steers_programs(self) -> bool:
@@ -192,7 +207,7 @@ def decode(text: str, *, path: str) -> Settings:
         _refuse_unknown(table, path=path)
         return from_table(table, path=path)
     except tomllib.TOMLDecodeError as error:
-        raise JoblistError(f"{quote(path)} isn't valid TOML: {error}") from None
+        raise JoblistError(f"{quote(path)} isn't valid TOML: {error}. Correct it.") from None
     except RecursionError:
         raise JoblistError(f"{quote(path)}: its tables or arrays are nested too deeply") from None
 
@@ -205,10 +220,12 @@ def from_table(table: Mapping[str, Any], *, path: str) -> Settings:
         settings = msgspec.convert({**rest, "stores": stores}, Settings)
     except msgspec.ValidationError as error:
         raise JoblistError(misfit(error, Settings, where=quote(path))) from None
-    if settings.filters and (settings.export or settings.packages):
+    is_received = settings.packages is not None and settings.packages.receive is not None
+    if settings.filters and (settings.export or is_received):
         raise JoblistError(
-            f"{quote(path)}: expected [filters] only in a joblist that copies trees; found it "
-            f"beside [{'export' if settings.export else 'packages'}], whose files it can't select"
+            f"{quote(path)}: expected [filters] only in a joblist of files; found it in one "
+            f"{'of an export' if settings.export else 'of received packages'}, where it can't "
+            "select any"
         )
     try:
         return msgspec.structs.replace(
@@ -264,10 +281,25 @@ def _refuse_unknown(table: Mapping[str, Any], *, path: str) -> None:
         ("packages", PackageSettings.__struct_fields__),
         ("metrics", MetricsSettings.__struct_fields__),
         ("filters", FilterSettings.__struct_fields__),
+        ("notify", NotifySettings.__struct_fields__),
+        ("notify.mail", MailSettings.__struct_encode_fields__),
+        ("notify.webhook", WebhookSettings.__struct_fields__),
     ):
-        found = table.get(name)
+        outer, _, inner = name.partition(".")
+        found = table.get(outer)
+        if inner:
+            found = found.get(inner) if isinstance(found, Mapping) else None
         if isinstance(found, Mapping):
             _require_known(found, keys, where=f"{quote(path)}, table [{name}]", what="a key")
+    methods = table.get("methods")
+    for name in methods if isinstance(methods, Mapping) else ():
+        # A method may be installed only where workers run, so only slips are refused.
+        meant = nearly(name, names_of_plugins(METHODS)) if find(METHODS, name) is None else None
+        if meant is not None:
+            raise JoblistError(
+                f"{quote(path)}: there is no method for the table [methods.{name}]. Did you mean "
+                f"[methods.{meant}]? Correct or remove it."
+            )
 
 
 def _is_of_a_store(key: str, value: object) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from jobtool.errors import JoblistError
 from jobtool.jobs.metricssettings import refuse_login
+from jobtool.jobs.notifysettings import SECRET_PLACES, is_secret_url
 from jobtool.names import quote
 from jobtool.redact import is_secret, sounds_secret
 
@@ -50,6 +51,9 @@ def refuse_secrets(table: Mapping[str, Any], *, path: str) -> None:
         if key in FILESYSTEM_TABLES and isinstance(value, dict):
             _refuse_secrets_of_filesystem(key, value, path=path)
             continue
+        if key == "notify" and isinstance(value, dict):
+            _refuse_secrets_of_notices(value, value, path=path)
+            continue
         if key == "metrics" and isinstance(value, dict):
             refuse_login(value, path=path)
         parts = value if isinstance(value, (list, tuple)) else [value]
@@ -60,8 +64,25 @@ def refuse_secrets(table: Mapping[str, Any], *, path: str) -> None:
             raise JoblistError(
                 f"{quote(path)}: {key!r} looks like a secret, which a joblist must not hold. "
                 "Put it into AWS's credentials file and name its profile, log in by az or gcloud, "
-                "set it in the environment of workers, or let a command or a file provide it: "
-                '[credentials] provider = "profile", "process" or "file"'
+                "set it in the environment of workers (for S3 AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY), or let a command or a file provide it: "
+                '[credentials] provider = "profile", "process" or "file".'
+            )
+
+
+def _refuse_secrets_of_notices(
+    table: Mapping[str, Any], whole: Mapping[str, Any], *, path: str, name: str = "notify"
+) -> None:
+    places = {place for each in SECRET_PLACES.values() for place in each}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            _refuse_secrets_of_notices(value, whole, path=path, name=f"{name}.{key}")
+        elif key not in places and (looks_secret(key, value) or is_secret_url(str(value), whole)):
+            variable, file = SECRET_PLACES.get(key, SECRET_PLACES["password"])
+            raise JoblistError(
+                f"{quote(path)}, table [{name}]: {key!r} looks like a secret, which a joblist must "
+                f'not hold. Put it into a file that only you can read: {file} = "/PATH", or into a '
+                f'variable of the environment of workers: {variable} = "NAME"'
             )
 
 

@@ -224,8 +224,8 @@ def read_columns(path: str, names: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 def _unreadable(path: str, error: Exception) -> JobtoolError:
     return JobtoolError(
-        f"{quote(path)} can't be read as a table of receipts: {error}. Move it away to have "
-        "the job's files sent again."
+        f"{quote(path)} can't be read as a table of receipts: {error}. Name another "
+        "table; or, if it is that of a job, move it away to have the job's files sent again."
     )
 
 

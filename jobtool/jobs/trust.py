@@ -51,7 +51,7 @@ class CommandTrust(msgspec.Struct, frozen=True, kw_only=True):
             return f"Trusted as told, though others could have written it: {self.why_untrusted}"
         raise JoblistError(
             "joblist.toml names a command to run, or what may name one (an ssh_config, a program's "
-            "options, a query), or a place for metrics, and that may not be trusted. "
+            "options, a query), or a place for metrics or notices, and that may not be trusted. "
             f"{self.why_untrusted} Or, having read it, use --trust (in Python "
             "JobList.open(path, trust=True))."
         )

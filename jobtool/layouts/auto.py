@@ -12,16 +12,20 @@ from jobtool.layouts.selected import Selected
 from jobtool.stores.store import Child, StatResult, Store, Unlisted, kind_of
 
 if TYPE_CHECKING:
+    from jobtool.filters.namelist import NameList
     from jobtool.filters.selection import Selection
 
 #: How many folders are looked into before the layout ``tree`` is chosen.
 _MAX_FOLDERS = 2000
 
 
-def pick_layout(store: Store, selection: Selection | None = None) -> tuple[str, str]:
+def pick_layout(
+    store: Store, selection: Selection | None = None, names: NameList | None = None
+) -> tuple[str, str]:
     """Return the name of the layout that fits a source, and why it was picked, in words.
 
-    What the ``selection`` leaves out isn't looked into.
+    What the ``selection`` leaves out isn't looked into. With ``names``, these are looked at in
+    place of the source.
 
     Raises ``SourceError`` if the source can't be looked into.
     """
@@ -29,9 +33,9 @@ def pick_layout(store: Store, selection: Selection | None = None) -> tuple[str, 
     if kind == "file":
         return MANIFEST, "the input path is a file"
     if kind == "folder":
-        folders = store if selection is None else Selected(store, selection)
-        names = [child.name for child in folders.children("") if isinstance(child, Child)]
-        if any(name.startswith("server_name=") for name in names):
+        folders = store if selection is None else Selected(store, selection, names)
+        found = [child.name for child in folders.children("") if isinstance(child, Child)]
+        if any(name.startswith("server_name=") for name in found):
             return "partitions", "it holds folders server_name=…"
         pattern = Pattern(load_layout("plates")[1].pattern)
         try:

@@ -23,6 +23,7 @@ from jobtool.stores.location import Location, file_below, inside, is_absolute
 from jobtool.stores.store import Child, Store, kind_of
 
 if TYPE_CHECKING:
+    from jobtool.filters.namelist import NameList
     from jobtool.filters.selection import Selection
 
 
@@ -37,7 +38,8 @@ class Drafter:
     """Applies a layout to a source.
 
     ``values`` fill its templates; ``destination`` is the joblist's. ``joblist_path`` is left out if
-    it lies in the source, and so is what the ``selection`` leaves out. After ``drafts``,
+    it lies in the source, and so is what the ``selection`` leaves out. With ``names``, jobs are
+    made of these names rather than of what the source holds. After ``drafts``,
     ``incomplete`` names the folders that lack what the layout requires, grouped by what is missing,
     and ``unreadable`` counts the folders that can't be looked into.
     """
@@ -51,6 +53,7 @@ class Drafter:
         destination: str | None,
         joblist_path: str,
         selection: Selection | None = None,
+        names: NameList | None = None,
         emit: Emit,
     ) -> None:
         self.incomplete: dict[str, list[str]] = {}
@@ -58,7 +61,7 @@ class Drafter:
         self._layout = layout
         self._pattern = Pattern(layout.pattern)
         self._source = source
-        self._selected = None if selection is None else Selected(source, selection)
+        self._selected = None if selection is None else Selected(source, selection, names)
         self._values = dict(values)
         self._destination = destination
         if destination is not None:

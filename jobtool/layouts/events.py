@@ -8,6 +8,7 @@ from typing import ClassVar
 from jobtool.events import Event
 from jobtool.level import Level
 from jobtool.names import quote
+from jobtool.units import size_text
 
 
 class LayoutChosen(Event, frozen=True, kw_only=True):
@@ -21,6 +22,69 @@ class LayoutChosen(Event, frozen=True, kw_only=True):
     def text(self) -> str:
         """Return the sentence."""
         return f"Layout: {self.layout} ({self.reason})"
+
+
+#: Formats of lists, as people call them.
+_FORMATS = {
+    "lines": "names on lines",
+    "null": "names ended by NUL",
+    "find": "find",
+    "aws-ls": "aws s3 ls",
+    "inventory": "S3 Inventory",
+    "PARQUET": "S3 Inventory in Parquet",
+    "ORC": "S3 Inventory in ORC",
+}
+
+
+class NamesRead(Event, frozen=True, kw_only=True):
+    """The lists of ``--files-from`` were read. ``files`` counts each name once.
+
+    ``bytes`` is the size of all listed files, None if a list doesn't say. Other versions of objects
+    than the newest, delete markers and folders aren't among ``files``.
+    """
+
+    kind: ClassVar[str] = "names"
+    files: int
+    bytes: int | None
+    formats: tuple[str, ...]
+    old_versions: int = 0
+    delete_markers: int = 0
+    folders: int = 0
+
+    def text(self) -> str:
+        """Return the sentence."""
+        formats = ", ".join(_FORMATS.get(each, each) for each in self.formats)
+        size = "" if self.bytes is None else f", {size_text(self.bytes)}"
+        others = [
+            f"{count} {what}"
+            for count, what in (
+                (self.old_versions, "older version(s)"),
+                (self.delete_markers, "delete marker(s)"),
+                (self.folders, "folder(s)"),
+            )
+            if count
+        ]
+        beside = f"; passed over {', '.join(others)}" if others else ""
+        return f"Named: {self.files} file(s){size} ({formats}){beside}"
+
+
+class NamesLeftOut(Event, frozen=True, kw_only=True):
+    """Names of ``--files-from`` that can't be transferred. ``names`` are the first of them."""
+
+    kind: ClassVar[str] = "names-left-out"
+    level: ClassVar[Level] = Level.ALWAYS
+    symbol: ClassVar[str] = "❌"
+    reason: str
+    count: int
+    names: tuple[str, ...]
+
+    def text(self) -> str:
+        """Return the sentence with the names."""
+        shown = [f"  - {quote(name)}" for name in self.names]
+        if self.count > len(shown):
+            shown.append(f"  - and {self.count - len(shown)} more")
+        head = f"--files-from: {self.count} name(s) won't be transferred: {self.reason}:"
+        return "\n".join([head, *shown])
 
 
 class FieldCounted(Event, frozen=True, kw_only=True):
@@ -114,7 +178,11 @@ class Creating(Event, frozen=True, kw_only=True):
 
 
 class Generated(Event, frozen=True, kw_only=True):
-    """The result: how many jobs were written, existed before, are invalid, are not finished."""
+    """The result: how many jobs were written, existed before, are invalid, are not finished.
+
+    ``names_left_out`` counts the names of ``--files-from`` that are in no job, ``excluded`` the
+    rows of a manifest that the filters leave out.
+    """
 
     kind: ClassVar[str] = "generated"
     created: int
@@ -123,6 +191,8 @@ class Generated(Event, frozen=True, kw_only=True):
     incomplete: int
     unreadable: int
     dry_run: bool
+    names_left_out: int = 0
+    excluded: int = 0
 
     def text(self) -> str:
         """Return the sentence."""
@@ -133,6 +203,8 @@ class Generated(Event, frozen=True, kw_only=True):
                 (self.existing, "left as they were"),
                 (self.invalid, "invalid"),
                 (self.incomplete, "not finished"),
+                (self.names_left_out, "name(s) without a job"),
+                (self.excluded, "row(s) excluded"),
             )
             if count
         ]
@@ -141,7 +213,7 @@ class Generated(Event, frozen=True, kw_only=True):
     @property
     def exit_code(self) -> int:
         """0, or 1 if something needs a person's attention."""
-        return 1 if self.invalid or self.unreadable else 0
+        return 1 if self.invalid or self.unreadable or self.names_left_out else 0
 
 
 def _shown(value: str) -> str:

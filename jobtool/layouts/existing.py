@@ -27,7 +27,10 @@ def existing_settings(path: str, *, trust: bool) -> Settings | None:
         joblist.require_trusted()
         return joblist.settings
     if os.path.exists(path) and not os.path.isdir(path):
-        raise JoblistError(f"expected a folder for the joblist at {quote(path)}; found a file")
+        raise JoblistError(
+            f"expected a folder for the joblist at {quote(path)}; found a file. "
+            "Choose another --output-path."
+        )
     if os.path.isdir(path):
         names = [name for name in os.listdir(path) if not _is_of_a_start(name)]
         if names and not any(name.endswith(".txt") for name in names):

@@ -7,7 +7,8 @@ stays, and only new jobs are added.
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 
@@ -17,7 +18,7 @@ from msgspec.structs import replace
 from jobtool import __version__
 from jobtool.errors import LayoutError, UsageError
 from jobtool.events import Emit, ignore
-from jobtool.jobs.job import COPY, Job, JobStatus
+from jobtool.jobs.job import COPY, JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.joblog import LogRecord, encode_record
 from jobtool.jobs.requirements import STEPS
@@ -26,9 +27,11 @@ from jobtool.layouts.events import Creating, Generated, Incomplete, JobBroken, J
 from jobtool.layouts.existing import existing_destinations, existing_job_ids, existing_source
 from jobtool.layouts.layout import Layout
 from jobtool.layouts.manifest import Manifest
+from jobtool.layouts.namedfiles import install, tell_jobless
 from jobtool.layouts.request import Request
 from jobtool.layouts.resolution import Resolution, resolve
 from jobtool.names import filename_of, quote
+from jobtool.stores.location import inside
 
 
 def generate(request: Request, emit: Emit = ignore) -> Generated:
@@ -38,7 +41,8 @@ def generate(request: Request, emit: Emit = ignore) -> Generated:
     request contradicts the existing joblist, ``UsageError``, ``SourceError``,
     ``InfrastructureError``.
     """
-    return _Generation(resolve(request, emit), emit).run()
+    with tempfile.TemporaryDirectory() as scratch:
+        return _Generation(resolve(request, emit, scratch), emit).run()
 
 
 class _Generation:
@@ -48,16 +52,18 @@ class _Generation:
         self._settings = resolution.settings
         self._layout = resolution.layout
         self._emit = emit
+        self._manifest: Manifest | None = None
 
     def run(self) -> Generated:
         incomplete: Mapping[str, Sequence[str]] = {}
-        unreadable = 0
+        unreadable = names_left_out = 0
         if self._layout is None:
             drafts = self._manifest_drafts()
         else:
             drafter = self._drafter(self._layout)
             drafts = drafter.drafts()
             incomplete, unreadable = drafter.incomplete, drafter.unreadable
+            names_left_out = self._jobless(drafts, incomplete)
             if self._resolution.is_guessed and drafts:  # without drafts the guess is useless
                 self._resolution.require_used()
         created = existing = invalid = 0
@@ -89,13 +95,15 @@ class _Generation:
             self._emit(Incomplete(missing=missing, paths=tuple(paths)))
         count_incomplete = sum(map(len, incomplete.values()))
         if not (created or existing or count_incomplete):
-            raise LayoutError(self._nothing_found())
+            raise LayoutError(self._nothing_found(known=len(taken)))
         generated = Generated(
             created=created,
             existing=existing,
             invalid=invalid,
             incomplete=count_incomplete,
             unreadable=unreadable,
+            names_left_out=self._manifest.left_out if self._manifest else names_left_out,
+            excluded=self._manifest.excluded if self._manifest else 0,
             dry_run=self._request.dry_run,
         )
         self._emit(generated)
@@ -109,25 +117,37 @@ class _Generation:
             destination=self._settings.destination,
             joblist_path=self._request.joblist_path,
             selection=self._resolution.selection,
+            names=self._resolution.names,
             emit=self._emit,
         )
+
+    def _jobless(self, drafts: Iterable[Draft], incomplete: Mapping[str, Sequence[str]]) -> int:
+        """Return the number of names that are in no job; they are told."""
+        names, root = self._resolution.names, self._request.source
+        collected = self._resolution.collected
+        if names is None:
+            return 0
+        sources = {inside(root, draft.job.source or "") or "" for draft in drafts}
+        others = [inside(root, url) or "" for urls in incomplete.values() for url in urls]
+        jobless = tell_jobless(names, sources, others, self._resolution.selection, self._emit)
+        return jobless + (0 if collected is None else collected.left_out)
 
     def _manifest_drafts(self) -> Iterable[Draft]:
         if not os.path.isfile(self._request.source):
             raise UsageError(
-                f"expected a CSV or Parquet file at {quote(self._request.source)}, for the layout "
-                "'manifest'; found none"
+                f"expected a CSV or Parquet file, or a list, at {quote(self._request.source)}, for "
+                "the layout 'manifest'; found none"
             )
         settings = self._settings
-        manifest = Manifest(self._request.source, settings.values, settings.destination)
+        manifest = self._manifest = Manifest(
+            self._request.source,
+            settings.values,
+            settings.destination,
+            selection=self._resolution.selection,
+        )
+        manifest.check(self._emit)
         known = JobList(self._request.joblist_path, settings)
-
-        def jobs() -> Iterator[Job]:
-            return manifest.jobs(existing_destinations(known), existing_job_ids(known.path))
-
-        for _ in jobs():  # the first reading finds an invalid row before any job is written
-            pass
-        return map(Draft, jobs())
+        return map(Draft, manifest.jobs(existing_destinations(known), existing_job_ids(known.path)))
 
     def _named(
         self,
@@ -160,6 +180,8 @@ class _Generation:
         raise LayoutError(f"there are two jobs {quote(job.name)}~{digest} of other sources")
 
     def _create(self) -> JobList:
+        if self._resolution.collected is not None:
+            install(self._resolution.collected, os.path.realpath(self._request.joblist_path))
         existing = self._resolution.existing
         if (
             existing is not None
@@ -184,12 +206,15 @@ class _Generation:
         if joblist is not None:
             joblist.add(job, log)
 
-    def _nothing_found(self) -> str:
+    def _nothing_found(self, *, known: int) -> str:
         if self._layout is None:
-            return f"{quote(self._request.source)} lists no files"
+            filtered = " that the filters include" if self._settings.filters else ""
+            return f"{quote(self._request.source)} lists no files{filtered}"
         filtered = " that the filters include" if self._settings.filters else ""
+        question = "Is it the right input path, and the right layout? (--layout)"
+        if known:
+            question = f"The joblist has {known} job(s) of it: is its filesystem mounted?"
         return (
             f"expected folders that match {self._layout.pattern} below "
-            f"{quote(self._request.source)}; found none{filtered}. Is it the right input path, and "
-            "the right layout? (--layout)"
+            f"{quote(self._request.source)}; found none{filtered}. {question}"
         )

@@ -16,7 +16,7 @@ from jobtool.jobs.settings import MAX_BYTES
 from jobtool.layouts.pattern import Pattern
 from jobtool.layouts.template import Template
 from jobtool.names import quote
-from jobtool.suggest import did_you_mean, misfit
+from jobtool.suggest import closest, did_you_mean, misfit
 
 #: Layouts that are data; ``manifest`` reads a table instead, ``auto`` looks and picks.
 PRESETS = ("plates", "partitions", "tree")
@@ -56,7 +56,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             if unknown and template.text in (self.name, *self.require):
                 raise LayoutError(
                     f"template {template.text!r}: {{{min(unknown)}}} isn't a field of the pattern, "
-                    f"which has {', '.join(sorted(fields)) or 'none'}"
+                    f"which has {', '.join(sorted(fields)) or 'none'}."
+                    f"{did_you_mean(min(unknown), fields)}"
                 )
         if (self.destination is None) == (not self.files):
             raise LayoutError(
@@ -64,7 +65,9 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             )
         for name in self.optional:
             if name not in self.files:
-                raise LayoutError(f"optional file {name!r} isn't one of [layout.files]")
+                raise LayoutError(
+                    f"optional file {name!r} isn't one of [layout.files]. Correct or remove it."
+                )
 
     def templates(self) -> Iterator[Template]:
         """Yield every template of the layout."""
@@ -111,20 +114,24 @@ def load_layout(name: str) -> tuple[str, Layout]:
         raise LayoutError(f"can't read the layout {quote(name)}: {error}") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it isn't UTF-8"
-        raise LayoutError(f"can't read the layout {quote(name)}: {reason}") from None
+        raise LayoutError(f"can't read the layout {quote(name)}: {reason}. Correct it.") from None
     return os.path.basename(name), read_layout(text, shown=name)
 
 
 def read_layout(text: str, *, shown: str) -> Layout:
     """Return the layout of a TOML document; raise ``LayoutError``, which calls it ``shown``."""
     try:
-        table = tomllib.loads(text).get("layout")
+        tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise LayoutError(f"layout {quote(shown)} isn't valid TOML: {error}") from None
+        raise LayoutError(f"layout {quote(shown)} isn't valid TOML: {error}. Correct it.") from None
     except RecursionError:
         raise LayoutError(f"layout {quote(shown)}: its tables are nested too deep") from None
+    table = tables.get("layout")
     if not isinstance(table, dict):
-        raise LayoutError(f"layout {quote(shown)}: expected a table [layout]; found none")
+        found = f"found {', '.join(tables)}" if tables else "found nothing"
+        meant = closest("layout", tables)
+        hint = f" Write [layout] instead of [{meant}]." if meant else ""
+        raise LayoutError(f"layout {quote(shown)}: expected a table [layout]; {found}.{hint}")
     return layout_of_table(table, shown=shown)
 
 

@@ -2,40 +2,95 @@
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, cast, get_args
+
+import msgspec
 
 from jobtool.errors import FileError, JobFileError, LayoutError
+from jobtool.events import Emit, ignore
 from jobtool.jobs.job import FilePair, Job
+from jobtool.layouts.lists.listed import ListFormat
+from jobtool.layouts.manifestlist import ManifestList
+from jobtool.layouts.manifesttable import ManifestTable, is_list
+from jobtool.layouts.namedfiles import LeftOut
 from jobtool.names import quote, unquote
-from jobtool.stores.location import file_below, is_local
+from jobtool.stores.location import file_below, inside, is_local
+from jobtool.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from jobtool.filters.selection import Selection
 
 #: The values that ``--set`` may give.
-MANIFEST_VALUES = frozenset({"max_files", "max_bytes"})
+MANIFEST_VALUES = frozenset({"max_files", "max_bytes", "root", "list_format"})
 
 DEFAULT_MAX_FILES = 1000
-_COLUMNS = ("src_path", "dst_path")
-_FORMATS = {".csv": "csv", ".tsv": "tsv", ".parquet": "parquet", ".pq": "parquet"}
+
+
+class _Row(msgspec.Struct, frozen=True):
+    """A file to copy. ``path`` is what filters are about."""
+
+    number: int
+    pair: FilePair
+    path: str
+    size: int | None = None
+    mtime_ns: int | None = None
 
 
 class Manifest:
-    """A table of files to copy.
+    """A table or list of files to copy.
 
-    ``values`` may hold ``max_files`` (files in a job, by default 1000) and ``max_bytes``. Relative
-    source paths are below the table's folder, relative destination paths below ``destination``.
+    ``values`` may hold ``max_files`` (files in a job, by default 1000), ``max_bytes`` and, for a
+    list, ``root`` and ``list_format``. Relative source paths are below the table's folder, relative
+    destination paths below ``destination``. What the ``selection`` leaves out is counted in
+    ``excluded``. ``left_out`` counts the files of a list that can't be transferred.
+
     Raises ``LayoutError`` that names the table and, for an error in one row, the row.
     """
 
-    def __init__(self, path: str, values: Mapping[str, str], destination: str | None) -> None:
+    def __init__(
+        self,
+        path: str,
+        values: Mapping[str, str],
+        destination: str | None,
+        *,
+        selection: Selection | None = None,
+    ) -> None:
+        self.excluded = self.left_out = 0
         self._path = path
-        self._format = _format_of(path)
         self._destination = destination
+        self._selection = selection
         self._max_files = _number(values, "max_files") or DEFAULT_MAX_FILES
         self._max_bytes = _number(values, "max_bytes")
+        root, list_format = values.get("root"), _list_format(values)
+        is_listed = list_format != "auto" or is_list(path)
+        self._list = ManifestList(path, list_format, root) if is_listed else None
+        self._table = None if is_listed else ManifestTable(path)
+        if root is not None and not is_listed:
+            raise LayoutError(f"--set root={root}: {quote(path)} is a table, whose rows say it all")
+
+    def check(self, emit: Emit) -> None:
+        """Read all rows, so that an invalid one is found before any job is written."""
+        told = LeftOut(emit)
+        for _ in self._new_rows((), told):
+            pass
+        told.finish()
+        self.left_out = told.count
+
+    def excluded_rows(self) -> Iterator[tuple[str, int | None, str]]:
+        """Yield the source, size and reason of each row that is left out."""
+        for row in self._rows(LeftOut(ignore)):
+            if self._selection is not None and self._is_left_out(row):
+                size, mtime_ns = row.size, row.mtime_ns
+                if size is None and is_local(row.pair.source) and os.path.exists(row.pair.source):
+                    found = self._stat(row)
+                    size, mtime_ns = found.st_size, found.st_mtime_ns
+                entry = None if size is None else (size, mtime_ns or 0)
+                reason = self._selection.reason(row.path, is_folder=False, entry=entry)
+                yield row.pair.source, size, reason
 
     def jobs(self, known: Iterable[str], taken: Collection[str]) -> Iterator[Job]:
         """Yield jobs for the rows whose destination isn't known yet.
@@ -46,13 +101,14 @@ class Manifest:
         numbers = _free_numbers(job_id, taken)
         pairs: list[FilePair] = []
         size = 0
-        for pair, bytes_ in self._new_pairs(known):
+        for row in self._new_rows(known, LeftOut(ignore)):
+            bytes_ = 0 if self._max_bytes is None else self._size_of(row)
             is_full = len(pairs) == self._max_files
             is_heavy = self._max_bytes is not None and size + bytes_ > self._max_bytes
             if pairs and (is_full or is_heavy):
                 yield self._job(f"{job_id}__{next(numbers):05d}", pairs)
                 pairs, size = [], 0
-            pairs.append(pair)
+            pairs.append(row.pair)
             size += bytes_
         if pairs:
             yield self._job(f"{job_id}__{next(numbers):05d}", pairs)
@@ -64,143 +120,99 @@ class Manifest:
             name=name, files=tuple(pairs), destination=self._destination if is_folder else None
         )
 
-    def _new_pairs(self, known: Iterable[str]) -> Iterator[tuple[FilePair, int]]:
+    def _new_rows(self, known: Iterable[str], told: LeftOut) -> Iterator[_Row]:
         # Digests, since a million paths would take too much memory.
         existing = {_digest(path) for path in known}
         seen: set[bytes] = set()
-        for row, (source, destination) in enumerate(self._rows(), start=1):
-            pair = FilePair(
-                source=self._place(row, "src_path", source),
-                destination=self._place(row, "dst_path", destination),
-            )
-            digest = _digest(pair.destination)
+        self.excluded = 0
+        for row in self._rows(told):
+            if self._is_left_out(row):
+                self.excluded += 1
+                continue
+            destination = row.pair.destination
+            digest = _digest(destination)
             if digest in seen:
                 raise LayoutError(
-                    f"{quote(self._path)}, row {row}: {quote(pair.destination)} is the destination "
-                    "of an earlier row too; one would overwrite the other"
+                    f"{quote(self._path)}, row {row.number}: {quote(destination)} is the "
+                    "destination of an earlier row too; one would overwrite the other. "
+                    "Correct one of the rows."
                 )
             seen.add(digest)
             if digest not in existing:
-                yield pair, self._size_of(pair.source, row)
+                if self._max_bytes is not None:
+                    self._size_of(row)
+                yield row
+
+    def _rows(self, told: LeftOut) -> Iterator[_Row]:
+        if self._list is not None:
+            for number, listed in enumerate(self._list.rows(told), start=1):
+                place = self._below(number, "destination", self._destination, listed.path)
+                pair = FilePair(source=listed.source, destination=place)
+                yield _Row(number, pair, listed.path, listed.size, listed.mtime_ns)
+            return
+        assert self._table is not None
+        for number, (source, destination) in enumerate(self._table.rows(), start=1):
+            pair = FilePair(
+                source=self._place(number, "src_path", source),
+                destination=self._place(number, "dst_path", destination),
+            )
+            yield _Row(number, pair, self._filtered_path(pair.source))
+
+    def _filtered_path(self, source: str) -> str:
+        """Return the path of a source that patterns are about.
+
+        That is the one below the table's folder or, elsewhere, the whole path, or a URL's bucket
+        and key.
+        """
+        below = inside(os.path.dirname(self._path), source)
+        return below or source.partition("://")[2] or source.lstrip("/")
+
+    def _is_left_out(self, row: _Row) -> bool:
+        if self._selection is None:
+            return False
+        if not self._selection.has_bounds or self._selection.excludes_path(row.path):
+            return self._selection.excludes_path(row.path)
+        size, mtime_ns = row.size, row.mtime_ns
+        if is_local(row.pair.source) and (size is None or mtime_ns is None):
+            found = self._stat(row)
+            size, mtime_ns = found.st_size, found.st_mtime_ns
+        if not self._selection.is_judged_by(size, mtime_ns):
+            raise LayoutError(
+                f"{quote(self._path)}, row {row.number}: the size or time of "
+                f"{quote(row.pair.source)} isn't known, so that filters can't judge it. Leave out "
+                "--min-size, --max-size, --min-age and --max-age, or give a list with sizes."
+            )
+        return self._selection.excludes(row.path, size=size or 0, mtime_ns=mtime_ns or 0)
 
     def _place(self, row: int, column: str, text: str | None) -> str:
         folder = os.path.dirname(self._path)
         root = folder if column == "src_path" else self._destination
         try:
-            if not text:
-                raise FileError("expected a path or URL; found an empty one")
-            return file_below(root, unquote(text))
-        except (FileError, JobFileError) as error:
+            return self._below(row, column, root, unquote(text or ""))
+        except JobFileError as error:
             raise LayoutError(f"{quote(self._path)}, row {row}, {column}: {error}") from None
 
-    def _size_of(self, source: str, row: int) -> int:
-        if self._max_bytes is None or not is_local(source):
-            return 0
+    def _below(self, row: int, column: str, root: str | None, path: str) -> str:
         try:
-            return os.stat(source).st_size
+            if not path:
+                raise FileError("expected a path or URL; found an empty one")
+            return file_below(root, path)
+        except FileError as error:
+            raise LayoutError(f"{quote(self._path)}, row {row}, {column}: {error}") from None
+
+    def _size_of(self, row: _Row) -> int:
+        if row.size is not None:
+            return row.size
+        return self._stat(row).st_size if is_local(row.pair.source) else 0
+
+    def _stat(self, row: _Row) -> os.stat_result:
+        try:
+            return os.stat(row.pair.source)
         except OSError as error:
             raise LayoutError(
-                f"{quote(self._path)}, row {row}: can't read {quote(source)}: {error.strerror}"
+                f"{quote(self._path)}, row {row.number}: can't read {quote(row.pair.source)}: "
+                f"{error.strerror}"
             ) from None
-
-    def _rows(self) -> Iterator[tuple[str | None, str | None]]:
-        import pyarrow as pa
-
-        try:
-            with open(self._path, "rb") as file:  # pyarrow opens only names that are UTF-8
-                for batch in self._batches(file):
-                    yield from zip(*(_texts(batch[name]) for name in _COLUMNS), strict=True)
-        except (pa.ArrowException, OSError) as error:
-            line = str(error).partition("\n")[0]
-            raise LayoutError(
-                f"{quote(self._path)}: expected a {self._format.upper()} table: {line}"
-            ) from None
-
-    def _batches(self, file: BinaryIO) -> Iterator[Any]:
-        import pyarrow as pa
-        import pyarrow.csv
-        import pyarrow.parquet
-
-        if self._format == "parquet":
-            table = pyarrow.parquet.ParquetFile(file)
-            self._require_columns(table.schema_arrow)
-            yield from table.iter_batches(columns=list(_COLUMNS))
-            return
-        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-            raise LayoutError(
-                f"{quote(self._path)}: expected UTF-8; found UTF-16. Save it as UTF-8."
-            )
-        file.seek(0)
-        batches = pyarrow.csv.open_csv(
-            file,
-            convert_options=pyarrow.csv.ConvertOptions(
-                # Names need not be UTF-8.
-                column_types=dict.fromkeys(_COLUMNS, pa.binary()),
-                strings_can_be_null=False,
-            ),
-            parse_options=pyarrow.csv.ParseOptions(
-                delimiter="\t" if self._format == "tsv" else ",", newlines_in_values=True
-            ),
-        )
-        self._require_columns(batches.schema)
-        yield from batches
-
-    def _require_columns(self, schema: Any) -> None:
-        for name in _COLUMNS:
-            count = schema.names.count(name)
-            if count != 1:
-                raise LayoutError(
-                    f"{quote(self._path)}: expected the columns {' and '.join(_COLUMNS)}, each "
-                    f"once; found {', '.join(schema.names)}"
-                )
-            if not _holds_text(schema.field(name).type):
-                raise LayoutError(
-                    f"{quote(self._path)}, column {name}: expected text; found "
-                    f"{schema.field(name).type}"
-                )
-
-
-def _format_of(path: str) -> str:
-    ending = os.path.splitext(path)[1].lower()
-    if ending not in _FORMATS:
-        raise LayoutError(
-            f"{quote(path)}: expected a table whose name ends in {', '.join(_FORMATS)}; found "
-            f"{quote(ending) if ending else 'no ending'}"
-        )
-    return _FORMATS[ending]
-
-
-def _holds_text(type_: Any) -> bool:
-    """Return True if a column of an Arrow type may hold names, as text or as bytes."""
-    import pyarrow.types as kinds
-
-    if kinds.is_dictionary(type_):
-        type_ = type_.value_type
-    return bool(_is_string(type_) or _is_bytes(type_) or kinds.is_null(type_))
-
-
-def _is_string(type_: Any) -> bool:
-    return str(type_) in ("string", "large_string", "string_view")
-
-
-def _is_bytes(type_: Any) -> bool:
-    return str(type_) in ("binary", "large_binary", "binary_view") or str(type_).startswith(
-        "fixed_size_binary"
-    )
-
-
-def _texts(column: Any) -> list[str | None]:
-    """Return a column's values; bytes that aren't UTF-8 become surrogates."""
-    import pyarrow as pa
-
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if _is_string(column.type):
-        column = column.cast(pa.large_binary())  # its text may not be valid UTF-8
-    return [
-        None if value is None else value.decode("utf-8", "surrogateescape")
-        for value in column.to_pylist()
-    ]
 
 
 def _free_numbers(job_id: str, taken: Collection[str]) -> Iterator[int]:
@@ -219,6 +231,17 @@ def _number(values: Mapping[str, str], name: str) -> int | None:
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise LayoutError(f"--set {name}={text}: expected a number above 0")
     return int(text)
+
+
+def _list_format(values: Mapping[str, str]) -> ListFormat:
+    text = values.get("list_format", "auto")
+    for known in get_args(ListFormat):
+        if text == known:
+            return cast("ListFormat", text)
+    raise LayoutError(
+        f"list_format={text}: expected one of {', '.join(get_args(ListFormat))}."
+        f"{did_you_mean(text, get_args(ListFormat))}"
+    )
 
 
 def _digest(path: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 from jobtool import __version__
 from jobtool.errors import JobFileError, JoblistError, UsageError
 from jobtool.events import Emit
+from jobtool.jobs.filtersettings import FilterSettings
 from jobtool.jobs.job import COPY
 from jobtool.jobs.settings import FILENAME, Settings
 from jobtool.jobs.steps import require_chain
@@ -22,16 +24,18 @@ from jobtool.layouts.events import LayoutChosen
 from jobtool.layouts.existing import canonical, existing_settings
 from jobtool.layouts.layout import AUTO, MANIFEST, Layout, layout_of_table, load_layout
 from jobtool.layouts.manifest import MANIFEST_VALUES
+from jobtool.layouts.namedfiles import Collected, collect
 from jobtool.layouts.request import Request
 from jobtool.names import quote
 from jobtool.stores.location import Location
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.sides import table_to_write
 from jobtool.suggest import did_you_mean
-from jobtool.transfer.selecting import selection_of
+from jobtool.transfer.selecting import names_at, selection_of
 from jobtool.transfer.stores_of import stores_by
 
 if TYPE_CHECKING:
+    from jobtool.filters.namelist import NameList
     from jobtool.filters.selection import Selection
 
 
@@ -50,6 +54,8 @@ class Resolution(msgspec.Struct, frozen=True, kw_only=True):
     layout: Layout | None
     is_guessed: bool
     stores: StoreRegistry
+    names: NameList | None = None
+    collected: Collected | None = None
 
     @property
     def selection(self) -> Selection | None:
@@ -80,8 +86,8 @@ class Resolution(msgspec.Struct, frozen=True, kw_only=True):
             )
 
 
-def resolve(request: Request, emit: Emit) -> Resolution:
-    """Complete a request.
+def resolve(request: Request, emit: Emit, scratch: str) -> Resolution:
+    """Complete a request. Lists of names are sorted in the folder ``scratch``.
 
     Raises ``JoblistError`` if it contradicts the existing joblist, ``UsageError``, ``LayoutError``,
     ``SourceError`` and ``InfrastructureError``.
@@ -122,21 +128,23 @@ def resolve(request: Request, emit: Emit) -> Resolution:
     )
     destination = request.destination or before.destination
     filters = before.filters if request.filters is None else request.filters
+    collected = _collect(request, stores, scratch, emit)
+    if collected is not None:
+        filters = replace(filters, files_from=collected.place)
+    names = _names(collected, filters, request.joblist_path)
     selection = selection_of(filters, request.source, request.source)
-    layout_name, layout = _choose_layout(request, before, stores, selection, emit)
-    if filters and (layout is None or layout.files):
-        raise UsageError(
-            f"the layout {quote(layout_name)} names each file, so filters can't leave any out. "
-            "Name only the files to transfer, and give no filters."
-        )
+    layout_name, layout = _choose_layout(request, before, stores, selection, names, emit)
+    _require_fitting(filters, layout_name, layout)
+    if layout is None and request.list_format != "auto":
+        values = {**values, "list_format": request.list_format}
     if layout is not None:
         values = {**layout.values, **values}
         if destination is None:
             values = with_absolute_folders(layout, values)
             before = structs.replace(before, values=with_absolute_folders(layout, before.values))
-    settings = Settings(
+    settings = structs.replace(  # all else stays as it is, such as [metrics] and [notify]
+        before,
         jobtool=__version__,
-        requires=before.requires,
         steps=_chain(request.steps) or before.steps,
         filters=filters,
         id=before.id or uuid.uuid4().hex,
@@ -149,10 +157,6 @@ def resolve(request: Request, emit: Emit) -> Resolution:
         source_fs=source_fs,
         target_fs=target_fs,
         credentials=credentials,
-        claims=before.claims,
-        lease_seconds=before.lease_seconds,
-        stall_seconds=before.stall_seconds,
-        transfer=before.transfer,
     )
     resolution = Resolution(
         request=request,
@@ -162,6 +166,8 @@ def resolve(request: Request, emit: Emit) -> Resolution:
         layout=layout,
         is_guessed=request.layout in (None, AUTO) and not before.layout,
         stores=stores,
+        names=names,
+        collected=collected,
     )
     if not resolution.is_guessed or layout is None:
         resolution.require_used()
@@ -169,11 +175,49 @@ def resolve(request: Request, emit: Emit) -> Resolution:
     return resolution
 
 
+def _collect(request: Request, stores: StoreRegistry, scratch: str, emit: Emit) -> Collected | None:
+    if not request.files_from:
+        return None
+    return collect(
+        request.files_from,
+        source=request.source,
+        wanted=request.list_format,
+        open_store=lambda url: stores.open(url, "source"),
+        scratch=scratch,
+        emit=emit,
+    )
+
+
+def _names(
+    collected: Collected | None, filters: FilterSettings, joblist_path: str
+) -> NameList | None:
+    if collected is not None:
+        return names_at(collected.path)
+    if filters.files_from is None:
+        return None
+    return names_at(os.path.join(joblist_path, filters.files_from))
+
+
+def _require_fitting(filters: FilterSettings, name: str, layout: Layout | None) -> None:
+    """Raise ``UsageError`` for filters that a layout can't have."""
+    if layout is None and filters.files_from is not None:
+        raise UsageError(
+            "--files-from: expected none with the layout 'manifest', which names each file "
+            "itself. Give the list as the input path."
+        )
+    if filters and layout is not None and layout.files:
+        raise UsageError(
+            f"the layout {quote(name)} names each file, so filters can't leave any out. "
+            "Name only the files to transfer, and give no filters."
+        )
+
+
 def _choose_layout(
     request: Request,
     before: Settings,
     stores: StoreRegistry,
     selection: Selection | None,
+    names: NameList | None,
     emit: Emit,
 ) -> tuple[str, Layout | None]:
     wanted = request.layout
@@ -182,7 +226,7 @@ def _choose_layout(
             return MANIFEST, None
         return "joblist.toml", layout_of_table(before.layout, shown=FILENAME)
     if wanted is None or wanted == AUTO:
-        wanted, reason = pick_layout(stores.open(request.source, "source"), selection)
+        wanted, reason = pick_layout(stores.open(request.source, "source"), selection, names)
         emit(LayoutChosen(layout=wanted, reason=reason))
     return (MANIFEST, None) if wanted == MANIFEST else load_layout(wanted)
 

@@ -70,7 +70,7 @@ def connection_failure(
     if no_data is not None:
         return StoreError(
             f"no connection for bbcp's data ({no_data}). It goes to {host} directly, by default at "
-            "ports from 5031 on: open them there, or name open ones by [methods.bbcp] ports"
+            "ports from 5031 on: open them there, or name open ones by [methods.bbcp] ports."
         )
     no_space = next((line for line in said if _NO_SPACE.search(line)), None)
     if no_space is not None:
@@ -82,6 +82,6 @@ def connection_failure(
         missing = [line for line in said if _NOT_FOUND.search(line)]
         return StoreError(
             f"{remote_program} can't be started at {host} ({(missing or said)[0]}). Install bbcp "
-            "there, or name it by [methods.bbcp] remote_program"
+            "there, or name it by [methods.bbcp] remote_program."
         )
     return None

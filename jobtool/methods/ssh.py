@@ -255,7 +255,7 @@ def _require_option(option: str) -> None:
     if name in _SETS_ITSELF:
         raise _refused(
             f"the option {match.group(1)} can't be set: methods need it as they set it. Host keys "
-            "are always checked, nothing is asked for, and no connection outlives the method"
+            "are always checked, nothing is asked for, and no connection outlives the method."
         )
 
 

@@ -184,7 +184,7 @@ class Composer:
         except SourceChangedError as error:
             raise SourceChangedError(
                 f"{self._package}, member {quote(member.path)}: {error}. The package was planned "
-                "with the member as it was: plan it again"
+                "with the member as it was: plan it again."
             ) from None
         if len(data) != end - start:
             raise StoreError(

@@ -135,7 +135,7 @@ def read_index(file: Any, *, name: str, tar_size: int | None = None) -> Iterator
     except (pa.ArrowException, ValueError, OSError) as error:
         raise PackageError(
             f"{quote(name)} can't be read as the index of a package: {error}. Make it again from "
-            "the tar, or pack again"
+            "the tar, or pack again."
         ) from None
 
 

@@ -141,7 +141,7 @@ def read_package_index(file: Any, manifest: Manifest, *, name: str) -> Iterator[
             raise PackageError(
                 f"{quote(name)}, member {quote(row.path)}: expected members of the items that the "
                 "manifest names; found one outside them. Index and manifest are of two packages, "
-                "or one was changed: don't unpack the package unless you know who made it"
+                "or one was changed: don't unpack the package unless you know who made it."
             )
         count += 1
         size += row.size
@@ -152,7 +152,7 @@ def read_package_index(file: Any, manifest: Manifest, *, name: str) -> Iterator[
         raise PackageError(
             f"{quote(name)}: expected {manifest.members} members of {manifest.bytes} bytes, as the "
             f"manifest says; found {count} of {size} bytes or more. Index and manifest are of two "
-            "packages, or one was changed"
+            "packages, or one was changed."
         )
 
 

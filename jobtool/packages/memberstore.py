@@ -202,7 +202,7 @@ class MemberStore(SourceOnly):
         """Return the error for a member that was read with another MD5 than the index says."""
         return DamagedSourceError(
             f"{quote(self.url_of(path))}: expected MD5 {self.known_md5(path)}, as the index says; "
-            f"found {found}. The tar was damaged or changed: fetch it again"
+            f"found {found}. The tar was damaged or changed: fetch it again."
         )
 
     def _inside(self, path: str) -> str:

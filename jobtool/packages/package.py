@@ -119,7 +119,7 @@ class Package:
         if digest.hexdigest() != manifest.index.md5:
             raise PackageError(
                 f"{quote(self.store.url_of(entry.path))}: expected MD5 {manifest.index.md5}, as "
-                f"the manifest says; found {digest.hexdigest()}. The index was changed or damaged"
+                f"the manifest says; found {digest.hexdigest()}. The index was changed or damaged."
             )
 
     def require_end(self, end: int) -> None:
@@ -178,7 +178,7 @@ class Package:
                 raise PackageError(
                     f"{quote(self.url)}, member {quote(item.path)}: expected it to end within the "
                     f"{self.entry.size} bytes of the tar; found one of {item.size} bytes. The tar "
-                    "was cut"
+                    "was cut."
                 )
             yield item
             start = item.end
@@ -211,7 +211,7 @@ class Package:
             raise PackageError(
                 f"{quote(self.url)}: expected {said.members} members of {said.bytes} bytes, as the "
                 f"manifest says; found {count} of {size} bytes. The tar was changed, or the "
-                "manifest is another one's"
+                "manifest is another one's."
             )
 
     def _unlisted(self, item: TarItem) -> PackageError:
@@ -223,7 +223,7 @@ class Package:
     def _unfit(self, found: str) -> PackageError:
         return PackageError(
             f"{quote(self.url)}: the index doesn't fit its tar: {found}. Make the index again "
-            "(jobtool ls --reindex), or fetch both again"
+            "(jobtool ls --reindex), or fetch both again."
         )
 
 
@@ -238,17 +238,17 @@ def row_of(item: TarItem, *, name: str, md5: str = "") -> IndexRow | None:
     if reason is not None and not (item.kind == "folder" and item.path in ("", ".")):
         raise PackageError(
             f"{where}: expected the relative path of a member, without empty parts, '.' or '..'; "
-            f"found {reason}. Don't unpack it unless you know who made it"
+            f"found {reason}. Don't unpack it unless you know who made it."
         )
     if item.kind == "hard link":
         raise PackageError(
             f"{where}: expected a file with bytes of its own; found a hard link to "
-            f"{quote(item.target)}. Unpack it with tar"
+            f"{quote(item.target)}. Unpack it with tar."
         )
     if item.kind == "symlink" and _leads_out(item):
         raise PackageError(
             f"{where}: expected a link that stays in the tree; found one to {quote(item.target)}. "
-            "Don't unpack it unless you know who made it"
+            "Don't unpack it unless you know who made it."
         )
     if item.kind != "file":
         return None
@@ -317,12 +317,12 @@ def _manifest_beside(
         raise PackageError(
             f"{quote(store.url_of(entry.path))}: expected {quote(expected[0])} of {expected[1]} "
             f"bytes, as {quote(where)} says; found {entry.size} bytes. The tar isn't complete, or "
-            "the manifest is another one's"
+            "the manifest is another one's."
         )
     if index_entry is not None and index_entry.size != manifest.index.size:
         raise PackageError(
             f"{quote(store.url_of(index_entry.path))}: expected {manifest.index.size} bytes, as "
             f"{quote(where)} says; found {index_entry.size}. The index isn't complete, or the "
-            "manifest is another one's"
+            "manifest is another one's."
         )
     return manifest

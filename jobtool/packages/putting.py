@@ -27,7 +27,7 @@ def temporary_file() -> Iterator[BinaryIO]:
     except OSError as error:
         raise StoreUnavailableError(
             f"can't write a temporary file below {quote(tempfile.gettempdir())}: "
-            f"{reason_of(error)}. Make space there, or set TMPDIR to another folder"
+            f"{reason_of(error)}. Make space there, or set TMPDIR to another folder."
         ) from None
 
 

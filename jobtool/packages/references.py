@@ -15,6 +15,7 @@ from contextlib import suppress
 
 from jobtool.errors import NotFoundError, PackageError, UsageError, reason_of
 from jobtool.jobs.atomic_write import sync_folder
+from jobtool.jobs.outputfile import require_folder
 from jobtool.names import is_text, quote
 from jobtool.packages.distinct import DistinctPaths
 from jobtool.packages.package import Package
@@ -53,7 +54,7 @@ def references(packages: Sequence[Package], *, below: str = "") -> Iterator[tupl
     if not is_any:
         raise NotFoundError(
             f"{quote(several)}: expected members below {quote(below or '.')}; found none. See "
-            "jobtool ls"
+            "jobtool ls."
         )
 
 
@@ -62,6 +63,7 @@ def write_references(packages: Sequence[Package], output: str, *, below: str = "
 
     Raises the errors of ``references``, and ``UsageError`` if the file can't be written.
     """
+    require_folder(output)
     folder, name = os.path.split(output)
     temporary = os.path.join(folder, f".{name}.{secrets.token_hex(6)}.tmp")
     count = 0

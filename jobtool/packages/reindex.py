@@ -76,13 +76,13 @@ def _require_same(package: Package, manifest: Manifest, md5: str, counts: tuple[
     if md5 != manifest.tar.md5:
         raise PackageError(
             f"{quote(package.url)}: expected MD5 {manifest.tar.md5}, as the manifest says; found "
-            f"{md5}. The tar was damaged or changed: fetch it again"
+            f"{md5}. The tar was damaged or changed: fetch it again."
         )
     if counts != (manifest.members, manifest.bytes):
         raise PackageError(
             f"{quote(package.url)}: expected {manifest.members} members of {manifest.bytes} bytes, "
             f"as the manifest says; found {counts[0]} of {counts[1]} bytes. The manifest is "
-            "another one's, or was changed"
+            "another one's, or was changed."
         )
 
 
@@ -120,7 +120,7 @@ class _Reading:
             if len(data) != length:
                 raise PackageError(
                     f"{quote(self._package.url)}, member {quote(item.path)}: expected "
-                    f"{item.size} bytes; found the end of the tar. It was cut"
+                    f"{item.size} bytes; found the end of the tar. It was cut."
                 )
             digest.update(memoryview(data)[: item.size - start])
         return digest.hexdigest()

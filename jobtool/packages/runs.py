@@ -112,7 +112,7 @@ def require_md5(package: Package, row: IndexRow, found: str) -> None:
     if row.md5 and found != row.md5:
         raise PackageError(
             f"{quote(package.url)}, member {quote(row.path)}: expected MD5 {row.md5}, as the index "
-            f"says; found {found}. The tar was damaged or changed: fetch it again"
+            f"says; found {found}. The tar was damaged or changed: fetch it again."
         )
 
 

@@ -53,8 +53,8 @@ class Selection:
         if unused:
             more = f", nor for {len(unused) - 1} others" if len(unused) > 1 else ""
             raise NotFoundError(
-                f"{quote(name)}: expected a member for {quote(unused[0])}; found none{more}. See "
-                "jobtool ls"
+                f"{quote(name)}: expected a member for {quote(unused[0])}; found none{more}. "
+                "jobtool ls names all members."
             )
 
 

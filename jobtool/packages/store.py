@@ -151,5 +151,5 @@ def require_package_name(name: str) -> None:
     if not is_part or size > MAX_FILENAME_BYTES:
         raise PackageError(
             f"{quote(name[:200])}: expected the name of a package, without slash and NUL and of at "
-            f"most {MAX_FILENAME_BYTES} bytes; found one of {size} bytes. Use another one"
+            f"most {MAX_FILENAME_BYTES} bytes; found one of {size} bytes. Use another one."
         )

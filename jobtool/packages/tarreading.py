@@ -123,7 +123,7 @@ def _item(
     if flag in _REFUSED or any(key.startswith(b"GNU.sparse") for key in records):
         raise PackageError(
             f"{quote(name)}, member {shown}: expected a file, folder or link; found "
-            f"{_REFUSED.get(flag, 'a sparse file')}. Unpack it with tar"
+            f"{_REFUSED.get(flag, 'a sparse file')}. Unpack it with tar."
         )
     if flag not in _KINDS:
         raise _damaged(name, offset, f"an item of the unknown type {flag!r}")
@@ -220,5 +220,5 @@ def _records(data: bytes, at: int, name: str) -> dict[bytes, bytes]:
 def _damaged(name: str, at: int, found: str) -> PackageError:
     return PackageError(
         f"{quote(name)} isn't a whole tar: expected the header of a member at {at} bytes; found "
-        f"{found}. Compare it with what was sent"
+        f"{found}. Compare it with what was sent."
     )

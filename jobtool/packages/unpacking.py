@@ -281,7 +281,7 @@ class Unpacking:
         if proof is None and not self._may_replace:
             raise FileError(
                 f"{quote(store.url_of(path))}: expected nothing, or the member's bytes; found "
-                "something else there. Remove it, or unpack into another folder"
+                "something else there. Remove it, or unpack into another folder."
             )
         return proof is not None
 

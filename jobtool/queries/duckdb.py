@@ -193,7 +193,8 @@ def _translated(*, at_start: bool = False) -> Iterator[None]:
         said = in_one_line(str(error))
         refused = (*_REFUSED, *_REFUSED_AT_START) if at_start else _REFUSED
         if said.startswith(refused):
-            raise QueryRefusedError(f"DuckDB refuses the query: {said}") from None
+            shown = said.rstrip("^ ")
+            raise QueryRefusedError(f"DuckDB refuses the query. Correct it: {shown}") from None
         if said.startswith(_INTERRUPTED):
             raise QueryInterruptedError(f"DuckDB ended the query: {said}") from None
         if said.startswith("Out of Memory"):

@@ -32,7 +32,7 @@ def require_types(relation: Any) -> None:
             if found in _REFUSED:
                 raise QueryRefusedError(
                     f"column {name!r} has DuckDB's type {kind}, for which Arrow has none. Write "
-                    f"CAST(column AS {_REFUSED[found]}) in the query"
+                    f"CAST(column AS {_REFUSED[found]}) in the query."
                 )
 
 
@@ -61,7 +61,7 @@ class ValueCheck:
             except pa.ArrowInvalid:
                 raise QueryFailedError(
                     f"column {name!r}: expected whole numbers of up to 38 digits, as Arrow has "
-                    "them; found one of 39. Write CAST(column AS VARCHAR) in the query"
+                    "them; found one of 39. Write CAST(column AS VARCHAR) in the query."
                 ) from None
 
 

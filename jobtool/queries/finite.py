@@ -36,7 +36,7 @@ def require_finite(array: Any, column: str) -> None:
     ):
         raise QueryFailedError(
             f"column {column!r}: expected dates and times; found infinity, or one outside of "
-            "Arrow's range. Write NULLIF(column, 'infinity'), or CAST it to text, in the query"
+            "Arrow's range. Write NULLIF(column, 'infinity'), or CAST it to text, in the query."
         )
 
 

@@ -96,7 +96,7 @@ def _opaque(
 def _refusal(column: str, typname: str, instead: str) -> QueryRefusedError:
     return QueryRefusedError(
         f"column {column!r} has PostgreSQL's type {typname}, for which Arrow has none. Write "
-        f"CAST(column AS {instead}) in the query"
+        f"CAST(column AS {instead}) in the query."
     )
 
 
@@ -122,7 +122,7 @@ def _decimals(texts: Any, kind: Any, column: str) -> Any:
         found = str(odd[0].as_py()) if len(odd) else "a number with more digits"
         raise QueryFailedError(
             f"column {column!r}: expected numbers that fit {kind}; found {found}. Write "
-            f"NULLIF(column, 'NaN'), or CAST it to double precision or text, in the query"
+            f"NULLIF(column, 'NaN'), or CAST it to double precision or text, in the query."
         ) from None
 
 

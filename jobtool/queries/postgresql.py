@@ -98,7 +98,7 @@ class PostgresSource(AdbcSource):
             raise QueryFailedError(
                 "PostgreSQL: expected arrays of one dimension, numbered from 1, in "
                 f"{', '.join(map(repr, lists))}; found another. Write array_to_json(column) in "
-                "the query"
+                "the query."
             )
 
 
@@ -143,7 +143,9 @@ def _open(url: ConnectionUrl, password: str | None) -> QuerySource:
     driver = load("postgresql", url.scheme)
     for key in url.options:
         if not key.replace("_", "").isalnum():
-            raise UsageError(f"connection, {url.scheme}://: {key!r} is no option of libpq")
+            raise UsageError(
+                f"connection, {url.scheme}://: {key!r} is no option of libpq. Correct or remove it."
+            )
     text = conninfo(url, password)
     return PostgresSource(KIND, lambda: driver.connect(text))
 

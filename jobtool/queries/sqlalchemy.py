@@ -264,12 +264,12 @@ def _unknown_scheme(url: ConnectionUrl, name: str) -> UsageError:
     if url.driver is not None and url.scheme in schemes:
         return UsageError(
             f"connection: SQLAlchemy has no driver {url.driver!r} for {url.scheme}:// here. "
-            f"Install the package that has it, or leave it out: {url.scheme}://"
+            f"Install the package that has it, or leave it out: {url.scheme}://."
         )
     return UsageError(
         f"connection: no package that is installed here knows {name}://."
         f"{did_you_mean(url.scheme, schemes)} Correct the scheme, or install the package that has "
-        "it for SQLAlchemy: https://docs.sqlalchemy.org/dialects"
+        "it for SQLAlchemy: https://docs.sqlalchemy.org/dialects."
     )
 
 

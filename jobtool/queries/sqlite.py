@@ -62,7 +62,7 @@ class SqliteStream(AdbcStream):
             name = self.schema.field(int(found[1])).name
             raise QueryFailedError(
                 f"column {name!r}: {found[2]}, the type of its first rows. Write CAST(column AS "
-                "TEXT), or AS another type, in the query"
+                "TEXT), or AS another type, in the query."
             ) from None
 
     def _require_exact(self, name: str, column: Any) -> None:
@@ -89,7 +89,7 @@ class SqliteStream(AdbcStream):
             raise QueryFailedError(
                 f"column {name!r}: expected values of one type; found numbers that {column.type}, "
                 "the type by its first rows, doesn't hold exactly. Write CAST(column AS TEXT), or "
-                "AS another type, in the query"
+                "AS another type, in the query."
             )
         self._exact.add(name)
 

@@ -75,7 +75,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
         return QueryFailedError(
             f"column {self.name!r}: expected values that fit {self.type}, the type by its first "
             f"{FIRST_ROWS} rows; found {found}. Write CAST(column AS …) in the query, with a type "
-            "that holds all of its values"
+            "that holds all of its values."
         )
 
 
@@ -219,7 +219,7 @@ def _list_of(items: Column) -> Callable[[Any], Any]:
 def _refusal(name: str, kind: type) -> QueryRefusedError:
     return QueryRefusedError(
         f"column {name!r} has values of the Python class {kind.__name__}, for which Arrow has no "
-        "type. Write CAST(column AS VARCHAR(…)) in the query"
+        "type. Write CAST(column AS VARCHAR(…)) in the query."
     )
 
 
@@ -227,5 +227,5 @@ def _mixed(name: str, kinds: set[Any]) -> QueryFailedError:
     found = sorted(kind if isinstance(kind, str) else kind.__name__ for kind in kinds)
     return QueryFailedError(
         f"column {name!r}: expected values of one type; found {' and '.join(found)}. Write "
-        "CAST(column AS …) in the query"
+        "CAST(column AS …) in the query."
     )

@@ -52,7 +52,7 @@ class ConnectionUrl(msgspec.Struct, frozen=True, kw_only=True):
             raise UsageError(
                 "the connection has a password, which others could read in the list of processes. "
                 "Leave it out, and set JOBTOOL_QUERY_PASSWORD in the environment of export and of "
-                "workers"
+                "workers."
             )
         host, port = _address(address)
         options: dict[str, str] = {}
@@ -61,7 +61,7 @@ class ConnectionUrl(msgspec.Struct, frozen=True, kw_only=True):
                 raise UsageError(
                     f"connection: the option {key!r} is a secret, which others could read in the "
                     "list of processes and in joblist.toml. Leave it out, and set "
-                    "JOBTOOL_QUERY_PASSWORD in the environment of export and of workers"
+                    "JOBTOOL_QUERY_PASSWORD in the environment of export and of workers."
                 )
             if key in options:
                 raise UsageError(f"connection: expected the option {key!r} once; found it twice")

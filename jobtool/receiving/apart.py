@@ -19,16 +19,18 @@ def require_apart(urls: tuple[str, ...], joblist_path: str, packages: PackageSet
     here = packages.receive or ReceiveSettings()
     for url in urls:
         if here.archive == url:
-            raise UsageError(f"--archive: {quote(url)} is where the packages have arrived")
+            raise UsageError(
+                f"--archive: {quote(url)} is where the packages have arrived. Name another folder."
+            )
         if here.unpack == url:
             raise UsageError(
-                f"--unpack: {quote(url)} is where the packages have arrived. Name another folder"
+                f"--unpack: {quote(url)} is where the packages have arrived. Name another folder."
             )
     for option, place in (("--unpack", here.unpack), ("--archive", here.archive)):
         if place is not None and inside(_real(joblist_path), _real(place)) is not None:
             raise UsageError(
                 f"{option}: {quote(place)} lies in the joblist {quote(joblist_path)}. Name another "
-                "folder"
+                "folder."
             )
 
 

@@ -84,7 +84,7 @@ def children_of(store: Store, retry: Retry) -> list[Child | Unlisted]:
     if not found and retry.call(lambda: kind_of(store, "")) == "file":
         raise UsageError(
             f"expected a folder of packages at {quote(store.url)}; found a file. Name the folder "
-            "that it lies in"
+            "that it lies in."
         )
     return found
 
@@ -116,7 +116,7 @@ def _lack(store: Store, file: PackedFile, retry: Retry) -> str | None:
         raise PackageError(
             f"{quote(store.url_of(file.name))}: expected {file.size} bytes, as its manifest says; "
             f"found {found.size}. The file or the manifest is that of another package: have both "
-            "copied there again"
+            "copied there again."
         )
     return None
 
@@ -132,7 +132,7 @@ def _require_items(manifest: Manifest, where: str) -> None:
             raise PackageError(
                 f"{quote(where)}, item {quote(item.name[:200])}: expected a relative path, once, "
                 f"without empty parts, '.' or '..'; found {reason}. Don't unpack the package "
-                "unless you know who made it"
+                "unless you know who made it."
             )
         seen.add(item.name)
     members = sum(item.members for item in manifest.items)
@@ -141,5 +141,5 @@ def _require_items(manifest: Manifest, where: str) -> None:
         raise PackageError(
             f"{quote(where)}: expected items of all {manifest.members} members and "
             f"{manifest.bytes} bytes; found items of {members} and {size}. Use jobtool get for a "
-            "package without items"
+            "package without items."
         )

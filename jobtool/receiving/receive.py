@@ -122,7 +122,7 @@ class _Receiving:
             if stop.is_set():
                 raise StoppedError(
                     f"stopped early: {stop.reason or ASKED}. What was received has "
-                    "its jobs. Run it again for the others"
+                    "its jobs. Run it again for the others."
                 )
             if isinstance(found, Arrived):
                 try:
@@ -257,7 +257,10 @@ def _existing(request: ReceiveRequest, *, trust: bool) -> JobList | None:
             f"{quote(path)} is neither a joblist nor empty. Choose another folder for the joblist."
         )
     if os.path.lexists(path) and not os.path.isdir(path):
-        raise JoblistError(f"expected a folder for the joblist at {quote(path)}; found a file")
+        raise JoblistError(
+            f"expected a folder for the joblist at {quote(path)}; found a file. "
+            "Choose another folder."
+        )
     return None
 
 

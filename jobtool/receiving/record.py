@@ -114,7 +114,7 @@ def _read(path: str) -> ReceivedPackage:
     except (msgspec.DecodeError, ValueError, JobFileError, UnfitFileError) as error:
         raise JoblistError(
             f"{quote(path)} can't be read as the record of a received package: {error}. Remove it: "
-            "the next jobtool receive writes it again"
+            "the next jobtool receive writes it again."
         ) from None
     except OSError as error:
         raise JoblistUnavailableError(f"can't read {quote(path)}: {reason_of(error)}") from None

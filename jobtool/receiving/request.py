@@ -62,12 +62,12 @@ def settings_of(request: ReceiveRequest, sites: Sites | None) -> Settings:
     if "verify" in steps and "unpack" not in steps:
         raise UsageError(
             "--then verify: expected unpack before it, since it reads back what was unpacked; "
-            "found none. Add unpack, or leave verify out"
+            "found none. Add unpack, or leave verify out."
         )
     if request.release == "source":
         raise UsageError(
             "--release source: expected nothing or buffers, since the source is at the sender; "
-            "found source. The sender's joblist frees it"
+            "found source. The sender's joblist frees it."
         )
     unpack = _place_of(request.unpack, "unpack", "processing", site, steps, request)
     archive = _place_of(request.archive, "archive", "archive", site, steps, request)
@@ -103,7 +103,7 @@ def require_same(request: ReceiveRequest, found: Settings) -> PackageSettings:
     if packages is None or packages.receive is None:
         raise JoblistError(
             f"expected a joblist of received packages at {path}, or nothing; found a joblist that "
-            "jobtool receive didn't make. Choose another folder for the joblist"
+            "jobtool receive didn't make. Choose another folder for the joblist."
         )
     here = packages.receive
     for option, asked, there in (
@@ -119,7 +119,7 @@ def require_same(request: ReceiveRequest, found: Settings) -> PackageSettings:
         if asked is not None and asked != there:
             raise JoblistError(
                 f"{option}: expected {_shown(there)}, as {path} was made with; found "
-                f"{_shown(asked)}. Leave the option out, or choose another folder for the joblist"
+                f"{_shown(asked)}. Leave the option out, or choose another folder for the joblist."
             )
     tables = msgspec.to_builtins(found)
     known = {**tables, **tables["stores"]}
@@ -129,7 +129,7 @@ def require_same(request: ReceiveRequest, found: Settings) -> PackageSettings:
             if known.get(table, {}).get(key) != value:
                 raise JoblistError(
                     f"{path} was made with another {key!r} in [{table}]. Change that in its "
-                    f"{FILENAME}, or choose another folder for the joblist"
+                    f"{FILENAME}, or choose another folder for the joblist."
                 )
     return packages
 
@@ -145,7 +145,7 @@ def require_origin(urls: tuple[str, ...], packages: PackageSettings, sites: Site
             raise UsageError(
                 f"{quote(url)}: expected packages at {quote(origin.url)}, the location "
                 f"{packages.origin} from which they are carried on. Make a joblist of its own for "
-                "each location"
+                "each location."
             )
 
 

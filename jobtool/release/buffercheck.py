@@ -63,7 +63,7 @@ class BufferCheck:
         if package.manifest is None or package.index_entry is None:
             raise UnprovenError(
                 f"expected an index and a manifest beside {quote(self._tar)}; found none. It isn't "
-                "a complete package"
+                "a complete package."
             )
         manifest = package.manifest
         names = (name, index_name(manifest.name), manifest_name(manifest.name))
@@ -120,7 +120,7 @@ class BufferCheck:
             if read[each].md5 != said.md5:
                 raise UnprovenError(
                     f"expected MD5 {said.md5} of {quote(each)}, as its manifest says; read "
-                    f"{read[each].md5} now. It has changed since"
+                    f"{read[each].md5} now. It has changed since."
                 )
         return read
 

@@ -52,12 +52,12 @@ def require_unchanged(found: Fingerprint, candidate: Candidate) -> None:
     if found.size != candidate.size:
         raise UnprovenError(
             f"expected {candidate.size} bytes, as when it was proven; found {found.size} now. It "
-            "has changed since"
+            "has changed since."
         )
     if candidate.mtime_ns is not None and found.mtime_ns != candidate.mtime_ns:
         raise UnprovenError(
             "expected the modification time with which it was proven; found another one now. It "
-            "has changed since"
+            "has changed since."
         )
 
 
@@ -98,7 +98,7 @@ def _check(
     if candidate.md5 not in (None, digests.md5):
         raise UnprovenError(
             f"expected MD5 {candidate.md5}, as when it was proven; read {digests.md5} now. Its "
-            "content has changed since, though size and time are the same, or its receipt is false"
+            "content has changed since, though size and time are the same, or its receipt is false."
         )
     evidence = tuple(destinations.look(copy, digests) for copy in candidate.copies)
     if place.fingerprint(path) != before:

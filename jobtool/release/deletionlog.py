@@ -62,7 +62,7 @@ class DeletionLog:
         except OSError as error:
             raise JoblistUnavailableError(
                 f"can't write {quote(self.path)}: {reason_of(error)}. Nothing is removed without "
-                "its record"
+                "its record."
             ) from None
         reach("after a deletion's record")
         for record in added:

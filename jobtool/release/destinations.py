@@ -67,7 +67,7 @@ def copy_of(receipt: Receipt, *, root: str | None = None) -> Copy:
     if receipt.compression is not None and not receipt.is_packed:
         raise UnprovenError(
             f"{quote(receipt.dst_path)} was unpacked on its way, so it holds other bytes. Such "
-            "files aren't released"
+            "files aren't released."
         )
     form = next((form for form in ENDINGS if form == receipt.compression), None)
     return Copy(
@@ -147,7 +147,7 @@ class Destinations:
         if copy.md5 not in (None, digests.md5):
             raise UnprovenError(
                 f"expected MD5 {copy.md5}, as the receipt of {quote(copy.url)} says; read "
-                f"{digests.md5} now. The file has changed since, or the receipt is false"
+                f"{digests.md5} now. The file has changed since, or the receipt is false."
             )
         verified_by: str = "read-back"
         etag = entry.etag
@@ -229,7 +229,7 @@ def require_apart(copy: Copy, url: str, file: tuple[int, int] | None) -> None:
     if is_same:
         raise UnprovenError(
             f"expected a copy at {quote(copy.url)}; found this file itself, reached by another "
-            "path. It is the only one"
+            "path. It is the only one."
         )
 
 

@@ -1,7 +1,7 @@
 """Removing files from the trash, for good, once they were kept as long as was asked for.
 
 The same proof is needed as for the way there: each file is read in the trash, and each of its
-copies is looked at anew.
+copies is looked at anew. Extra files of a destination have no copies: they are read alone.
 """
 
 from __future__ import annotations
@@ -165,12 +165,12 @@ class _Emptying:
             if read.md5 != intent.md5:
                 raise UnprovenError(
                     f"expected MD5 {intent.md5}, as when it was moved; read {read.md5} now. "
-                    "Somebody has written to it. It stays in the trash"
+                    "Somebody has written to it. It stays in the trash."
                 )
             for one in intent.evidence:
                 require_apart(copy_seen(one), intent.trashed_to, found.file)
             evidence = tuple(looks.look(intent, one, read) for one in intent.evidence)
-            if not evidence:
+            if not (evidence or intent.is_extra):
                 raise UnprovenError("its record names no destination, so nothing proves it")
         except FileError as error:
             return _InTrash(intent=intent, trashed=trashed, reason=str(error))

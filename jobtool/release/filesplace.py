@@ -38,7 +38,7 @@ class FilesPlace:
         if real != root:
             raise UnprovenError(
                 f"expected a folder at {quote(root)} without links on the way; found "
-                f"{quote(real)}. Files behind a link aren't removed"
+                f"{quote(real)}. Files behind a link aren't removed."
             )
         self.url = root
         self.trash_url = trash or os.path.join(os.path.dirname(beside or root), TRASH)
@@ -243,7 +243,7 @@ class FilesPlace:
         except FileError:  # a link
             raise UnprovenError(
                 f"expected folders on the way to {quote(full)}; found a link. Files behind a link "
-                "aren't removed"
+                "aren't removed."
             ) from None
         except OSError as error:
             raise UnprovenError(f"{quote(full)} can't be reached: {error.strerror}") from None
@@ -264,11 +264,11 @@ def _fingerprint(folder: int, name: str, full: str) -> Fingerprint:
         raise UnprovenError(f"can't look at {quote(full)}: {error.strerror}") from None
     if not stat.S_ISREG(found.st_mode):
         what = "a link" if stat.S_ISLNK(found.st_mode) else "something else"
-        raise UnprovenError(f"expected a regular file; found {what}. It isn't removed")
+        raise UnprovenError(f"expected a regular file; found {what}. It isn't removed.")
     if found.st_nlink > 1:
         raise UnprovenError(
             f"expected a file with one name; found {found.st_nlink} (hard links). Removing one of "
-            "them frees nothing"
+            "them frees nothing."
         )
     return Fingerprint(
         size=found.st_size,
@@ -313,7 +313,7 @@ def _move_back(there: int, new_name: str, here: int, name: str, full: str) -> No
             os.unlink(new_name, dir_fd=there)
     except OSError as error:
         raise UnprovenError(
-            f"{quote(full)} can't be put back from the trash: {error.strerror}. It is there still"
+            f"{quote(full)} can't be put back from the trash: {error.strerror}. It is there still."
         ) from None
 
 

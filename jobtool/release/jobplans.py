@@ -49,7 +49,7 @@ class Senders:
             except JobtoolError as error:
                 raise JobFileError(
                     f"{quote(joblist.path_of(job_id))}: {reason_of(error)}. Nothing is released "
-                    "while a job can't be read: it may need the same files"
+                    "while a job can't be read: it may need the same files."
                 ) from None
             self._take(job_id, job)
             starts += ((path, job_id) for path in self.sent[job_id].paths)

@@ -21,6 +21,7 @@ from jobtool.release.place import FILES, Place
 from jobtool.release.plan import Checked, open_place
 from jobtool.release.records import IntentRecord, ReturnedRecord, TrashedRecord
 from jobtool.stores.location import inside, join, parent_of
+from jobtool.stores.storetype import Role
 
 _NOT_MOVED = "it wasn't moved"
 NOT_APART = "the copy of another file went with it, so source and destination may be one"
@@ -31,9 +32,16 @@ class Mover:
     """Moves files of one place into one folder of its trash."""
 
     def __init__(
-        self, place: Place, folder: str, log: DeletionLog, context: ReleaseContext
+        self,
+        place: Place,
+        folder: str,
+        log: DeletionLog,
+        context: ReleaseContext,
+        *,
+        are_extra: bool = False,
     ) -> None:
         self._place, self._folder, self._log, self._context = place, folder, log, context
+        self._are_extra = are_extra
         self._destinations = Destinations(context)
         #: Whether a file was put back, since its copy went with it.
         self.has_lost_a_copy = False
@@ -86,6 +94,7 @@ class Mover:
             trashed_to=join(place.trash_url, self._trashed(checked)),
             at=stamp_of(self._context.now()),
             is_whole=is_whole,
+            is_extra=self._are_extra,
         )
 
     def _trashed(self, checked: Checked) -> str:
@@ -218,9 +227,10 @@ def placed(intent: IntentRecord, context: ReleaseContext) -> tuple[Place, str, s
     if not path or not folder or intent.trashed_to != f"{intent.trash}/{FILES}/{path}":
         raise UnprovenError(
             f"its record of {intent.at} names {quote(intent.trashed_to)}, which isn't where a "
-            "release puts it. It isn't touched"
+            "release puts it. It isn't touched."
         )
-    place = open_place(intent.root, context, trash=trash_url)
+    role: Role = "destination" if intent.is_extra else "source"
+    place = open_place(intent.root, context, trash=trash_url, role=role)
     return place, path, f"{folder}/{FILES}/{path}"
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+
+from msgspec.structs import replace
 
 from jobtool.errors import FileError, NotFoundError, UsageError
 from jobtool.failpoints import reach
@@ -14,7 +17,8 @@ from jobtool.release.place import RECORD, TRASH, Fingerprint
 from jobtool.stores.location import Location, inside, join, parent_of
 from jobtool.stores.optional import CopiesInside, DeletesSame, supports
 from jobtool.stores.original import NotCopiedError
-from jobtool.stores.store import Attributes, Entry, Store, composite_md5
+from jobtool.stores.store import READ_BYTES, Attributes, Entry, Store, composite_md5
+from jobtool.stores.storetype import Role
 from jobtool.transfer.partranges import ranges
 
 #: Larger objects are copied in parts.
@@ -23,10 +27,11 @@ _MAX_RECORD_BYTES = 64 * 1024
 
 
 class ObjectsPlace:
-    """A bucket or a prefix of one, whose service copies objects itself.
+    """A bucket or a prefix of one, whose service copies objects itself, or another store.
 
-    ``beside`` and ``trash`` are as in ``FilesPlace``. Raises ``UnprovenError`` for a store whose
-    service doesn't copy, and the errors of opening.
+    ``beside`` and ``trash`` are as in ``FilesPlace``, ``role`` is that of the store. Of a
+    destination whose service doesn't copy, files are read and written by this process. Raises
+    ``UnprovenError`` for a source whose service doesn't copy, and the errors of opening.
     """
 
     def __init__(
@@ -36,6 +41,7 @@ class ObjectsPlace:
         *,
         beside: str | None = None,
         trash: str | None = None,
+        role: Role = "source",
     ) -> None:
         self.url = root
         folder, name = parent_of(beside or root)
@@ -47,13 +53,13 @@ class ObjectsPlace:
         if not name and inside(root, self.trash_url) is None:
             raise UnprovenError(f"expected a place that a trash can be beside; found {quote(root)}")
         self._context = context
-        # The role of the source: these are its server and its credentials.
-        self.store: Store = context.stores.open(root, "source", owner=context.owner)
-        self.trash_store: Store = context.stores.open(self.trash_url, "source", owner=context.owner)
-        if not supports(self.store, CopiesInside):
+        self._role: Role = role  # that of its server and its credentials
+        self.store: Store = context.stores.open(root, role, owner=context.owner)
+        self.trash_store: Store = context.stores.open(self.trash_url, role, owner=context.owner)
+        if role == "source" and not supports(self.store, CopiesInside):
             raise UnprovenError(
                 f"expected a folder of this machine, or a bucket whose service copies objects; "
-                f"found {quote(root)}. Run jobtool release on the machine that has the files"
+                f"found {quote(root)}. Run jobtool release on the machine that has the files."
             )
 
     def fingerprint(self, path: str) -> Fingerprint:
@@ -83,7 +89,7 @@ class ObjectsPlace:
             self.trash_store.write(f"{folder}/{RECORD}", [record], attributes)
         except FileError as error:
             raise UnprovenError(
-                f"the trash {quote(self.trash_url)} can't be used: {error}. Nothing was removed"
+                f"the trash {quote(self.trash_url)} can't be used: {error}. Nothing was removed."
             ) from None
 
     def read_record(self, folder: str) -> bytes | None:
@@ -103,7 +109,7 @@ class ObjectsPlace:
         Google and Microsoft may not know that condition: there an object that is replaced between
         the last look and the deletion goes with it.
         """
-        _copy(self.store, fingerprint.entry(path), self.trash_store, trashed, md5, self._context)
+        self._copy(self.store, fingerprint.entry(path), self.trash_store, trashed, md5)
         try:
             if self.fingerprint(path) != fingerprint:
                 raise _changed()
@@ -113,6 +119,17 @@ class ObjectsPlace:
         except UnprovenError:  # another object is there: the copy of the former one isn't needed
             self.trash_store.delete(trashed)
             raise
+
+    def _copy(self, source: Store, entry: Entry, target: Store, path: str, md5: str) -> None:
+        """Have the service copy a file; of a destination, copy it here if the service can't."""
+        try:
+            if self._role == "source" or supports(target, CopiesInside):
+                _copy(source, entry, target, path, md5, self._context)
+                return
+        except UnprovenError:
+            if self._role == "source":
+                raise
+        _copy_through(source, entry, target, path, md5, self._context)
 
     def is_at_both(self, path: str, trashed: str) -> bool:
         """Compare the objects' sizes, then read both."""
@@ -138,10 +155,10 @@ class ObjectsPlace:
         if self._found(self.store, path) is not None:
             raise UnprovenError(
                 f"{quote(self.store.url_of(path))} can't be put back: something is there. It is in "
-                "the trash still"
+                "the trash still."
             )
         md5 = self.trash_store.digest(trashed)
-        _copy(self.trash_store, entry, self.store, path, md5, self._context)
+        self._copy(self.trash_store, entry, self.store, path, md5)
         reach("before an object that was put back is deleted from the trash")
         _delete_same(self.trash_store, trashed, _fingerprint(entry))
 
@@ -153,7 +170,7 @@ class ObjectsPlace:
 
     def remove_folder(self, folder: str) -> None:
         """Delete the record, unless any other object is left."""
-        store = self._context.stores.open(join(self.trash_url, folder), "source")
+        store = self._context.stores.open(join(self.trash_url, folder), self._role)
         left = [found.path for found, _ in zip(store.list(), range(2), strict=False)]
         if left == [RECORD]:
             store.delete(RECORD)
@@ -221,3 +238,26 @@ def _copy(
     if proof is None:
         target.delete(path)
         raise UnprovenError(f"expected MD5 {md5} at {where}; its service made another copy")
+
+
+def _copy_through(
+    source: Store, entry: Entry, target: Store, path: str, md5: str, context: ReleaseContext
+) -> None:
+    """Copy a file by reading and writing it. Raises ``UnprovenError`` unless the copy is proven."""
+    first = source.read(entry, 0, min(READ_BYTES, entry.size))
+
+    def chunks() -> Iterator[bytes | memoryview]:
+        if entry.size:
+            yield first.data
+        for offset in range(READ_BYTES, entry.size, READ_BYTES):
+            context.require_going()
+            yield source.read(entry, offset, min(READ_BYTES, entry.size - offset)).data
+
+    attributes = replace(first.attributes, md5=md5, may_replace=False)
+    proof = target.write(path, chunks(), attributes)
+    if proof is None and context.retry.call(lambda: target.digest(path)) != md5:
+        target.delete(path)
+        raise UnprovenError(
+            f"expected MD5 {md5} at {quote(target.url_of(path))}; the copy that was written there "
+            "has another"
+        )

@@ -13,13 +13,18 @@ from jobtool.names import quote
 
 
 def require_own(
-    joblist: JobList, *job_ids: str, files: Iterable[str] = (), trust: bool = False
+    joblist: JobList,
+    *job_ids: str,
+    files: Iterable[str] = (),
+    trust: bool = False,
+    function: str = "release_jobs",
 ) -> None:
     """Raise ``JoblistError`` if others could have written what decides about deletions.
 
     These are joblist.toml and, of each job, its file, its receipts, its journals and its record of
     deletions; other ``files``, such as those of a package; and the folders of all these. Of a file
-    that is missing only its folder is judged. With ``trust`` nothing is judged.
+    that is missing only its folder is judged. With ``trust`` nothing is judged. ``function`` is the
+    name of the one in Python that the error tells of.
     """
     if trust:
         return
@@ -39,7 +44,7 @@ def require_own(
         if reason is not None:
             raise JoblistError(
                 f"nothing is removed by a joblist that others could have written. {reason} Or, "
-                "having read it, use --trust (in Python release_jobs(…, trust=True))."
+                f"having read it, use --trust (in Python {function}(…, trust=True))."
             )
 
 

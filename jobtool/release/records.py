@@ -47,7 +47,8 @@ class IntentRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     ``path`` and ``trashed_to`` are absolute paths or URLs. ``size`` is in bytes, ``mtime_ns`` in
     nanoseconds since 1970, ``md5`` that of the bytes that were read in this pass. ``root`` is the
     place that the file is removed from, ``trash`` the folder of this release in the trash. If the
-    release ``is_whole``, all its files go or none.
+    release ``is_whole``, all its files go or none. A file that ``is_extra`` lies at the job's
+    destination, and its source is gone: there is no evidence of other copies.
     """
 
     path: str
@@ -60,6 +61,7 @@ class IntentRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     trashed_to: str
     at: str
     is_whole: bool = False
+    is_extra: bool = False
 
 
 class TrashedRecord(msgspec.Struct, frozen=True, kw_only=True, tag="trashed"):

@@ -120,7 +120,7 @@ def _begin(plan: ReleasePlan, log: DeletionLog, joblist_id: str, context: Releas
     folder = new_folder_name(at)
     context.require_going()
     plan.place.make_trash(folder, encode_record(record))
-    return Mover(plan.place, folder, log, context)
+    return Mover(plan.place, folder, log, context, are_extra=plan.are_extra)
 
 
 def _would_be(place: Place, checked: Checked) -> str:

@@ -89,7 +89,7 @@ class Sent:
                 raise UnprovenError(
                     f"expected a receipt of the destination of the job {quote(self.job.name)}; "
                     f"found one of {quote(receipt.dst_path)}. Did the job have another destination "
-                    "when it was done? jobtool verify --repair sends it to this one"
+                    "when it was done? jobtool verify --repair sends it to this one."
                 )
             lacking.discard(target)
             copies.append(copy_of(receipt, root=self.job.destination))

@@ -85,7 +85,7 @@ def attempts_of(records: Iterable[LogRecord], add_bytes: AddBytes | None = None)
             opened, last = record, record.time
             before, told_at = told, record.time.timestamp()
             continue
-        if opened is None or record.event in ("retry", "repair"):
+        if opened is None or record.event in ("retry", "repair", "update"):
             continue
         last = record.time
         done = number_of(record.values.get("bytes", "").partition("/")[0])

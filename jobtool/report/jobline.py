@@ -29,9 +29,9 @@ class JobLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ``steps`` are the states of the steps that its file names, in their order. ``rows_done`` are the
     rows of an export that its last attempt has read, and ``rows_total`` all of its rows; both are
     None for a job that exports none. ``package`` is the step of a package that the job does, None
-    for other jobs. ``fields`` are those of the layout. ``worker`` is HOST:PID of the last attempt.
-    ``spans`` are the start and the end of each attempt, in seconds since 1970, and the bytes that
-    it added.
+    for other jobs. ``excluded`` counts what the filters left out of a job that is done. ``fields``
+    are those of the layout. ``worker`` is HOST:PID of the last attempt. ``spans`` are the start and
+    the end of each attempt, in seconds since 1970, and the bytes that it added.
     """
 
     job: str
@@ -51,6 +51,7 @@ class JobLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     rows_done: int | None = None
     rows_total: int | None = None
     package: PackageTask | None = None
+    excluded: int = 0
     fields: Mapping[str, str] = msgspec.field(default_factory=dict)
     worker: str = ""
     spans: tuple[tuple[float, float, int], ...] = ()
@@ -78,6 +79,7 @@ class JobLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             "is_abandoned": self.is_abandoned,
             "needs_newer": self.needs_newer,
             "waiting_files": self.waiting_files,
+            "excluded": self.excluded,
             "steps": {name: status.value for name, status in self.steps.items()},
             "rows_done": self.rows_done,
             "rows_total": self.rows_total,
@@ -122,6 +124,7 @@ def line_of(job: Job, log: bytes) -> JobLine:
         rows_done=rows_done,
         rows_total=rows_total,
         package=job.package,
+        excluded=_excluded(job.status, last),
         fields=job.fields,
         worker=last["claimed"].values.get("worker", "") if "claimed" in last else "",
         spans=tuple(
@@ -138,6 +141,12 @@ def judged(line: JobLine, signs: SignsOfLife) -> JobLine:
         return line
     note = f"{line.worker}: {doubt}{line.note[len(line.worker) :]}"
     return msgspec.structs.replace(line, note=note, is_abandoned=True)
+
+
+def _excluded(status: JobStatus, last: dict[str, LogRecord]) -> int:
+    if status is not JobStatus.SUCCESS or "success" not in last:
+        return 0
+    return number_of(last["success"].values.get("excluded", "")) or 0
 
 
 def _counts(

@@ -9,6 +9,7 @@ from functools import partial
 from jobtool.errors import UsageError
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.lastreceipts import last_of_each
+from jobtool.jobs.outputfile import require_folder
 from jobtool.jobs.records import Receipt
 from jobtool.jobs.table import write_csv, write_table
 from jobtool.names import quote
@@ -29,6 +30,7 @@ def merge_receipts(joblist: JobList, output: str) -> int:
     ending = os.path.splitext(output)[1]
     if ending not in writers:
         raise UsageError(f"expected an output that ends in .parquet or .csv; found {quote(output)}")
+    require_folder(output)
     try:
         return writers[ending](output, merged_receipts(joblist))
     except OSError as error:

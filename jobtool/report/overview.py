@@ -28,7 +28,8 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     ``counts`` are the numbers of jobs by status, ``None`` for invalid ones. ``unread`` jobs haven't
     been read yet, and count nowhere. ``trouble`` says why the joblist can't be listed now; all else
     is as it was before. ``field`` is the name of a layout field and ``values`` are the jobs by its
-    values. ``jobs`` are those that are named one by one, None if none is asked for.
+    values. ``excluded`` is what filters left out of the jobs that are done. ``jobs`` are those that
+    are named one by one, None if none is asked for.
     """
 
     path: str
@@ -49,6 +50,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     pauses: Pauses
     rows_done: int | None
     rows_total: int | None
+    excluded: int = 0
     jobs: tuple[JobLine, ...] | None = None
 
     @property
@@ -104,4 +106,5 @@ def overview_of(
         pauses=live.pauses,
         rows_done=rows_done(lines) if is_export else None,
         rows_total=rows_total(lines) if is_export else None,
+        excluded=sum(line.excluded for line in lines),
     )

@@ -29,7 +29,7 @@ _CLAIMED = re.compile(
 )
 _SUCCESS = re.compile(
     rb"\n" + _STAMP + rb" success files=([0-9]{1,18}) bytes=([0-9]{1,18})"
-    rb"(?: (?!files=|bytes=)[a-z_]+=[!#-<>-~]+)*\n"
+    rb"(?: (?!files=|bytes=|excluded=)[a-z_]+=[!#-<>-~]+)*\n"
 )
 
 

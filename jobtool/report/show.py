@@ -18,6 +18,7 @@ from jobtool.jobs.joblist import JobList
 from jobtool.jobs.joblog import LogRecord, decode_log
 from jobtool.jobs.lastreceipts import last_of_each
 from jobtool.jobs.stamps import stamp_of
+from jobtool.jobs.unknownjob import unknown_job
 from jobtool.names import filename_of, quote
 from jobtool.report.attempts import Attempt, attempts_of
 from jobtool.report.causes import common
@@ -25,7 +26,6 @@ from jobtool.report.jobline import JobLine
 from jobtool.report.pauses import PausedPart, read_pauses
 from jobtool.report.reading import read_jobs
 from jobtool.report.summary import summarise
-from jobtool.suggest import closest
 
 #: The lines of the log that are shown, from its end.
 MOST_RECORDS = 100
@@ -118,7 +118,7 @@ def show(joblist: JobList, name: str) -> ShownJob:
     For a job in error all job files are read, to count those with the same cause. Raises
     ``UsageError`` if there is no such job, and ``JoblistUnavailableError``.
     """
-    job_id = _job_id(joblist, name)
+    job_id = job_id_of(joblist, name)
     read = next(iter(read_jobs(joblist, [job_id])), None)
     if read is None:
         raise UsageError(f"the job {quote(name)} has just been removed")
@@ -183,22 +183,15 @@ def advice(line: JobLine, joblist_path: str, pause: PausedPart | None = None) ->
     return f"It is done. To check its destination again: jobtool verify {path} --job {job}"
 
 
-def _job_id(joblist: JobList, name: str) -> str:
+def job_id_of(joblist: JobList, name: str) -> str:
+    """Return the ID of a job by its name or that of its file. Raises ``UsageError``."""
     job_ids = joblist.job_ids()
     known = set(job_ids)
     wanted = filename_of(name) if name else name
     for candidate in (wanted, name, name.removesuffix(".txt")):
         if candidate in known:
             return candidate
-    meant = closest(name, job_ids) if len(job_ids) <= _MOST_COMPARED else None
-    hint = f" Did you mean {quote(meant)}?" if meant else ""
-    raise UsageError(
-        f"expected the name of a job of {quote(joblist.path)}; found {quote(name)}.{hint} "
-        "jobtool summarise -v 2 names all jobs."
-    )
-
-
-_MOST_COMPARED = 20_000
+    raise unknown_job(name, job_ids, joblist=joblist.path)
 
 
 def _without_runs(log: list[LogRecord]) -> Iterator[LogRecord]:

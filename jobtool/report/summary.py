@@ -57,6 +57,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(job for job in self.jobs if job.waiting_files)
 
     @property
+    def excluded(self) -> int:
+        """What filters left out of the jobs that are a success: files, folders and links."""
+        return sum(job.excluded for job in self.jobs)
+
+    @property
     def rows_done(self) -> int | None:
         """The rows of the jobs that are a success; None unless the jobs export rows."""
         return rows_done(self.jobs) if self.is_export else None
@@ -89,6 +94,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             "waiting_files": sum(job.waiting_files for job in self.jobs),
             "bytes_done": sum(job.brought[1] for job in self.jobs),
             "files_done": sum(job.brought[0] for job in self.jobs),
+            "excluded": self.excluded,
             "rows_done": self.rows_done,
             "rows_total": self.rows_total,
             "package_steps": [line.json() for line in self.package_steps],

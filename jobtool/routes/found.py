@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 import msgspec
 
 from jobtool.jobs.limits import Bandwidth
+from jobtool.routes.documents import ConsideredDocument, LegDocument, WayDocument
 from jobtool.routes.sites import Place, RouteType, SiteLocation
 
 
@@ -37,7 +37,7 @@ class RouteLeg(msgspec.Struct, frozen=True, kw_only=True):
     bandwidth: Bandwidth | None = None
     limits: Mapping[str, Bandwidth] = {}
 
-    def json(self) -> dict[str, Any]:
+    def json(self) -> LegDocument:
         """Return the fields for JSON."""
         return {
             "from": self.origin.place.text(),
@@ -68,7 +68,7 @@ class ConsideredRoute(msgspec.Struct, frozen=True, kw_only=True):
     usable_from: datetime | None = None
     assumed: tuple[str, ...] = ()
 
-    def json(self) -> dict[str, Any]:
+    def json(self) -> ConsideredDocument:
         """Return the fields for JSON."""
         return {
             "route": self.route,
@@ -110,7 +110,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         starts = tuple(leg.origin.place for leg in self.legs[:1])
         return starts + tuple(leg.target.place for leg in self.legs)
 
-    def json(self) -> dict[str, Any]:
+    def json(self) -> WayDocument:
         """Return the fields for JSON."""
         return {
             "from": self.origin,

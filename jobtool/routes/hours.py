@@ -75,7 +75,7 @@ def time_zone(name: str) -> ZoneInfo:
         if not known:
             raise ValueError(
                 f"expected a time zone; found {name!r}, and no time zones on this machine. Install "
-                "its package tzdata, or: pip install tzdata"
+                "its package tzdata, or: pip install tzdata."
             ) from None
         raise ValueError(
             f"expected a time zone such as 'Europe/Berlin' or 'UTC'; found {name!r}."

@@ -31,7 +31,7 @@ def sites_of(joblist: JobList) -> Sites | None:
     if untrusted is not None:
         raise RouteError(
             f"{quote(sites.path)}: its settings name an ssh_config, which may name commands. "
-            f"{untrusted}. Make the file writable by you alone, or leave the setting out"
+            f"{untrusted}. Make the file writable by you alone, or leave the setting out."
         )
     return sites
 

@@ -92,7 +92,7 @@ def plan_route(
     ):
         raise RouteError(
             f"expected two places; found {origin} and {target}. Within a site name two of its "
-            f"locations, such as {origin.partition('.')[0]}.buffer"
+            f"locations, such as {origin.partition('.')[0]}.buffer."
         )
     planner = _Planner(sites, Judge(sites, at, size_bytes, probe))
     legs = planner.plan(*ends)

@@ -84,10 +84,10 @@ def load_sites(path: str) -> Sites:
     except UnfitFileError as error:
         raise RouteError(f"can't read {quote(path)}: {error}") from None
     except UnicodeDecodeError:
-        raise RouteError(f"can't read {quote(path)}: it isn't UTF-8") from None
+        raise RouteError(f"can't read {quote(path)}: it isn't UTF-8. Write it as UTF-8.") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise RouteError(f"can't read {quote(path)}: {reason}") from None
+        raise RouteError(f"can't read {quote(path)}: {reason}. Correct the path.") from None
     return read_sites(text, path=path)
 
 
@@ -98,7 +98,7 @@ def read_sites(text: str, *, path: str) -> Sites:
         table = tomllib.loads(text)
         refuse_secrets(table, where)
     except (tomllib.TOMLDecodeError, ValueError) as error:
-        raise RouteError(f"{where} isn't valid TOML: {error}") from None
+        raise RouteError(f"{where} isn't valid TOML: {error}. Correct it.") from None
     except RecursionError:
         raise RouteError(f"{where}: its tables or arrays are nested too deeply") from None
     _require_known(table, _TOP, where=where, what="a key or table")

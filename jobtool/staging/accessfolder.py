@@ -150,7 +150,7 @@ class AccessFolder:
         if entry.size > MAX_RECORD_BYTES:
             raise CatalogError(
                 f"{quote(where)}: expected an access record of at most {MAX_RECORD_BYTES} bytes; "
-                f"found {entry.size}. Find out who wrote it, and move it away"
+                f"found {entry.size}. Find out who wrote it, and move it away."
             )
         data = read_range(self._store, entry, 0, entry.size, self.folder.retry)
         return decode(data, where=where)

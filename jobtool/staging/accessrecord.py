@@ -151,7 +151,7 @@ def decode(data: bytes | memoryview, *, where: str) -> AccessRecord:
     except (ValueError, TypeError, AttributeError, RecursionError, JobFileError) as error:
         raise CatalogError(
             f"{quote(where)} can't be read as an access record: {error}. Find out who wrote it, "
-            "and move it away if it isn't one"
+            "and move it away if it isn't one."
         ) from None
     return found
 

@@ -44,5 +44,5 @@ def require_likely(
 def _refuse(now: datetime, found: str) -> None:
     raise StagingError(
         f"expected a clock that is about right; this machine's says {stamp_of(now)}, and {found}. "
-        "Correct the clock, or move that record away if its host's clock was wrong"
+        "Correct the clock, or move that record away if its host's clock was wrong."
     )

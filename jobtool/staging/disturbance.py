@@ -44,5 +44,5 @@ class Undisturbed:
             if isinstance(record, Freeing) and (record.item, record.url) == self._item:
                 raise DisturbedError(
                     f"{record.who} has freed files of {quote(record.item)} while others were "
-                    "brought. What is missing is brought again"
+                    "brought. What is missing is brought again."
                 )

@@ -75,7 +75,7 @@ def _package(copy: Copy, stores: StoreRegistry, *, deep: bool, retry: Retry) -> 
     if manifest is None and not deep:
         raise JobtoolError(
             f"{quote(copy.url)}: expected its manifest beside it, which says that the tar is "
-            "whole; found none. To have the members read back instead, use --deep"
+            "whole; found none. To have the members read back instead, use --deep."
         )
     how = "its index"
     if manifest is not None:
@@ -122,7 +122,7 @@ def _require_as_packed(copy: Copy, manifest: Manifest, etag: str | None, *, deep
     if not deep:
         raise JobtoolError(
             f"{quote(copy.url)}: expected the MD5 {manifest.tar.md5}; the store says {stored}. If "
-            "it encrypts objects, its ETags aren't MD5s: use --deep"
+            "it encrypts objects, its ETags aren't MD5s: use --deep."
         )
     return "size and index"
 

@@ -57,7 +57,7 @@ def stage_joblist(path: str, *, sites: str, catalog: str, stores: Tables) -> Job
         if os.path.isdir(path) and os.listdir(path):
             raise JoblistError(
                 f"{quote(path)}: expected a joblist, an empty folder or nothing; found other "
-                "files. Name another by -o"
+                "files. Name another by -o."
             )
         return JobList.create(path, wanted)
     joblist = JobList.open(path)
@@ -66,7 +66,7 @@ def stage_joblist(path: str, *, sites: str, catalog: str, stores: Tables) -> Job
     if packages is None or packages.catalog != catalog or packages.steps or packages.to:
         raise JoblistError(
             f"{quote(path)}: expected a joblist that jobtool stage made for the catalog "
-            f"{quote(catalog)}; found another one. Name another by -o"
+            f"{quote(catalog)}; found another one. Name another by -o."
         )
     same = replace(found, packages=replace(packages, sites=sites), s3=s3, stores=tables)
     return joblist if same == found else JobList.create(path, same)

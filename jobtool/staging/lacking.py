@@ -29,7 +29,7 @@ def lack_of(reasons: Mapping[str, str], catalog: Catalog, unknown: Iterable[str]
     return StagingError(
         f"expected items that can be staged; {len(reasons)} can't be, and nothing was changed. "
         + " ".join(lines)
-        + " Correct them, or leave them out by --skip-missing"
+        + " Correct them, or leave them out by --skip-missing."
     )
 
 

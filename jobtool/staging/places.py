@@ -55,7 +55,7 @@ class StagingPlaces:
         if self._sites is None:
             raise UsageError(
                 f"expected a file of sites; found none. Name it by --sites, or by {SITES_VARIABLE} "
-                "in the environment"
+                "in the environment."
             )
         return self._sites
 
@@ -69,13 +69,13 @@ class StagingPlaces:
         if dot and site is not None and site != name:
             raise RouteError(
                 f"--to {quote(to)}: expected a location of {quote(site)}, which is the site; found "
-                f"one of {quote(name)}. Leave one out"
+                f"one of {quote(name)}. Leave one out."
             )
         if not dot:
             name = site or (next(iter(sites.sites)) if len(sites.sites) == 1 else "")
         if not name:
             raise UsageError(
                 f"expected a site; found none. Name one of {', '.join(sites.sites)} by --site, or "
-                "by JOBTOOL_SITE in the environment"
+                "by JOBTOOL_SITE in the environment."
             )
         return sites.location(Place(name, location), where="--to")

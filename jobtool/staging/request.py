@@ -236,7 +236,7 @@ class Request:
         if len(files) > _MOST_FILES:
             raise StagingError(
                 f"--member: expected at most {_MOST_FILES} files of {quote(copy.item)}; found "
-                f"{len(files)}. Stage the whole item, or fewer files at a time"
+                f"{len(files)}. Stage the whole item, or fewer files at a time."
             )
         return files
 

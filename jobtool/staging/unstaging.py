@@ -279,7 +279,7 @@ class Unstaging:
                     raise StagingError(
                         f"{quote(self._access.url_of(arrival.receipts))}: expected receipts of "
                         f"files below {quote(holding.url)}; found one of "
-                        f"{quote(receipt.dst_path)}. Nothing was deleted for it"
+                        f"{quote(receipt.dst_path)}. Nothing was deleted for it."
                     )
                 if not receipt.is_proof or receipt.stored_md5 is None:
                     raise StagingError(
@@ -303,7 +303,7 @@ class Unstaging:
             raise StagingError(
                 f"it was staged to {quote(root)}, and {location.place.text()} is "
                 f"{quote(location.url)} now in {quote(self._sites.path)}. Put the location back "
-                "to free it"
+                "to free it."
             )
         return root
 

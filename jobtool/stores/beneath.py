@@ -182,7 +182,7 @@ def _refuse_link(here: int, name: str, shown: str) -> None:
         return
     raise LinkInTheWayError(
         f"expected a folder at {quote(shown)}; found a link to {quote(target)}. Links below a "
-        f"destination aren't followed. Remove the link, or name {quote(target)} as destination"
+        f"destination aren't followed. Remove the link, or name {quote(target)} as destination."
     )
 
 

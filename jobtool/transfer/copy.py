@@ -13,7 +13,7 @@ from jobtool.liveness import Liveness
 from jobtool.methods.method import STREAM
 from jobtool.stop import Stop
 from jobtool.stores.optional import ComparesInside, Multipart, supports
-from jobtool.stores.store import Proof
+from jobtool.stores.store import Proof, Store
 from jobtool.transfer.capacity import Capacity
 from jobtool.transfer.concurrency import FIRST_THREADS, Concurrency
 from jobtool.transfer.digests import read_digests, require_going, require_held
@@ -214,12 +214,17 @@ class Copier:
 
     def sends_parts(self, item: Item) -> bool:
         """Return True if a file goes in parts."""
-        return item.entry.size >= self.part_bytes and supports(item.route.destination, Multipart)
+        return goes_in_parts(item.entry.size, item.route.destination, self.part_bytes)
 
     def _part_size(self, item: Item, log: UploadLog) -> int:
         if log.under_way is not None:
             return log.under_way.record.part_size
         return part_size_for(item.entry.size, self.part_bytes)
+
+
+def goes_in_parts(size: int, destination: Store, part_bytes: int) -> bool:
+    """Return True if a file of ``size`` bytes is sent to a store in parts."""
+    return size >= part_bytes and supports(destination, Multipart)
 
 
 def drop_upload(item: Item, log: UploadLog, stop: Stop) -> None:

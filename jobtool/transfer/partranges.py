@@ -20,6 +20,11 @@ def part_size_for(size: int, wanted: int = DEFAULT_PART_BYTES) -> int:
     return max(wanted, -(-needed // MEBIBYTE) * MEBIBYTE)
 
 
+def part_count(size: int, part_size: int) -> int:
+    """Return how many parts a file of ``size`` bytes has; one if it is empty."""
+    return max(-(-size // part_size), 1)
+
+
 class PartRange(NamedTuple):
     """The range of a part in its file. ``number`` is from 1, the rest is in bytes."""
 

@@ -50,6 +50,19 @@ class Phases:
         with self._lock:
             self._arrived[number] = self._arrived.get(number, 0) + size
 
+    def largest(self, most: int, least_bytes: int) -> list[tuple[int, int, int]]:
+        """Return the largest files under way of at least so many bytes, at most ``most``.
+
+        Each has its number, its size and what of it has arrived.
+        """
+        with self._lock:
+            large = [each for each in self._sizes.items() if each[1] >= least_bytes]
+            large.sort(key=lambda each: (-each[1], each[0]))
+            return [
+                (number, size, min(self._arrived.get(number, 0), size))
+                for number, size in large[:most]
+            ]
+
     def all_at(self, phase: Phase) -> None:
         """Set the phase of the whole transfer while no file is under way."""
         self._whole = phase

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from jobtool.errors import FileError, NotFoundError
+from jobtool.errors import FileError, NotFoundError, SourceError
 from jobtool.jobs.job import Job
 from jobtool.names import quote
-from jobtool.stores.location import Location, join, parent_of
+from jobtool.stores.location import Location, is_local, join, parent_of
 from jobtool.stores.optional import FolderAttributes, Specials, supports
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Entry, Special, Store, entry_of, kind_of
@@ -87,11 +87,14 @@ def _open_tree(
     plan.is_tree = True
 
     def finish(plan: Plan) -> None:
+        names = None if plan.selection is None else plan.selection.names
+        if names is not None and names.is_named:
+            _fail_named(plan, job.source or "", stores, has_more=bool(len(names)))
         is_kept = supports(source, FolderAttributes) and supports(
             route.destination, FolderAttributes
         )  # the folder's attributes are kept, which makes it
         is_empty = not (len(plan) or plan.has_specials or plan.failures)
-        if is_empty and not is_kept and _holds_empty_folders(route.destination):
+        if is_empty and not is_kept and holds_empty_folders(route.destination):
             # The folder itself has to be made.
             folder, name = parent_of(target)
             if name:  # a root is there, or can't be made
@@ -101,11 +104,28 @@ def _open_tree(
     return plan, TreeListing(plan, route, finish, retry)
 
 
+def _fail_named(plan: Plan, url: str, stores: StoreRegistry, *, has_more: bool) -> None:
+    """Make a failure of a job's folder that ``--files-from`` names as if it were a file.
+
+    ``find`` names each folder of named files, which is no failure, but an object beside a prefix
+    of its name would not be sent. Neither is an empty folder, which is made.
+    """
+    if has_more and not is_local(url) and _is_one_file(url, stores):
+        found = "an object beside a prefix of its name, which can't be a separate job"
+    elif not has_more and plan.excluded:
+        found = "a folder that isn't empty. Name the files in it, or use --include"
+    else:
+        return
+    error = f"expected a file at {quote(url)}, which --files-from names; found {found}."
+    plan.fail(url, SourceError(error))
+
+
 def _all(source: str) -> None:
     """Leave out nothing."""
 
 
-def _holds_empty_folders(store: Store) -> bool:
+def holds_empty_folders(store: Store) -> bool:
+    """Return True for a store with folders, in which no file has the path of a folder."""
     return supports(store, Specials) and "empty-folder" in store.specials
 
 

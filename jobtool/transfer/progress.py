@@ -9,13 +9,25 @@ import msgspec
 from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.phases import Phase, Phases
 
+#: How many large files under way a progress names, and from which size a file is large.
+MOST_NAMED = 8
+LARGE_BYTES = 16 * 1024 * 1024
+
+
+class FileUnderWay(msgspec.Struct, frozen=True, kw_only=True):
+    """A large file under way: the path of its source in the job, and its bytes."""
+
+    path: str
+    bytes_done: int
+    bytes_total: int
+
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """The progress of a transfer. Bytes and files that had receipts before count as done.
 
     ``bytes_proven`` are those of files that are done, without those under way. ``files_sent`` and
     ``bytes_sent`` count what this attempt sent, including its helpers. ``phase`` is what the
-    transfer is doing now.
+    transfer is doing now. ``large`` are the largest of the large files under way.
     """
 
     files_done: int
@@ -26,6 +38,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     bytes_sent: int
     phase: Phase = Phase.COPYING
     bytes_proven: int = 0
+    large: tuple[FileUnderWay, ...] = ()
 
 
 class Tally:
@@ -59,6 +72,12 @@ class Tally:
     def progress(self) -> Progress:
         """The progress of the transfer."""
         ledger = self._ledger
+        large = tuple(
+            FileUnderWay(
+                path=ledger.plan.item(number).entry.path, bytes_done=done, bytes_total=size
+            )
+            for number, size, done in self.phases.largest(MOST_NAMED, LARGE_BYTES)
+        )
         with self._lock:
             proven = ledger.bytes_proven
             return Progress(
@@ -70,4 +89,5 @@ class Tally:
                 bytes_sent=self._bytes_sent,
                 phase=self.phases.now,
                 bytes_proven=proven,
+                large=large,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
 import msgspec
 
@@ -13,6 +14,9 @@ from jobtool.stores.optional import Specials, supports
 from jobtool.stores.store import Special
 from jobtool.transfer.plan import MAX_FAILURES, Failure, Plan, Route
 from jobtool.transfer.retry import Retry
+
+#: What a transfer does with a special.
+Fate = Literal["made", "left-out", "nothing"]
 
 #: How many specials are made between two checks of the stop.
 _SPECIALS_PER_LOOK = 64
@@ -44,7 +48,7 @@ def make_specials(plan: Plan, *, links: LinkPolicy, retry: Retry, skipped: Skipp
         path = route.source.url_of(special.path)
         try:
             if not _make(route, special, path, links, retry):
-                skipped.add(path, _described(special))
+                skipped.add(path, described(special))
         except FileError as error:
             skipped.failures.append(Failure(path=path, error=error))
     return True
@@ -52,6 +56,18 @@ def make_specials(plan: Plan, *, links: LinkPolicy, retry: Retry, skipped: Skipp
 
 def _make(route: Route, special: Special, path: str, links: LinkPolicy, retry: Retry) -> bool:
     """Make a special; return False if it is left out, to be reported."""
+    destination, fate = route.destination, fate_of(route, special, path, links)
+    if fate == "made" and supports(destination, Specials):
+        retry.call(partial(destination.make_special, special))
+    return fate != "left-out"
+
+
+def fate_of(route: Route, special: Special, path: str, links: LinkPolicy) -> Fate:
+    """Return what a transfer does with a special, by the path or URL of its source.
+
+    ``left-out`` is reported. ``nothing`` is an empty folder at a destination without folders.
+    Raises ``FileError`` for a link to keep that the destination can't hold.
+    """
     destination = route.destination
     can = supports(destination, Specials) and special.what in destination.specials
     if special.what == "link" and links == "keep":
@@ -61,13 +77,12 @@ def _make(route: Route, special: Special, path: str, links: LinkPolicy, retry: R
                 "Use --links follow or --links skip."
             )
     elif special.what != "empty-folder":
-        return False
-    if can and supports(destination, Specials):
-        retry.call(partial(destination.make_special, special))
-    return True
+        return "left-out"
+    return "made" if can else "nothing"
 
 
-def _described(special: Special) -> str:
+def described(special: Special) -> str:
+    """Return what a special is that is left out."""
     if special.what == "link":
         return f"a link to {quote(special.target or '')}, and --links skip was asked for"
     return f"a {special.what}, which holds no data"

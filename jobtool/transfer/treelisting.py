@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from jobtool.errors import StoppedError, StoreError
 from jobtool.names import quote
 from jobtool.stores.store import Entry, Special, Unlisted
-from jobtool.transfer.plan import Plan, Route
+from jobtool.transfer.plan import MAX_FAILURES, Plan, Route
 from jobtool.transfer.retry import Retry, Successes
-from jobtool.transfer.selecting import is_left_out, list_selected
+from jobtool.transfer.selecting import fail_unseen, is_left_out, list_selected
 from jobtool.transfer.throttle import Throttle
 
 #: How many entries are listed between two checks of the stop.
@@ -60,7 +60,7 @@ class TreeListing:
             self._skip_to, self._previous = self._last, b""
             if self._skip_to and not self._is_in_order:
                 raise self._unsorted()
-        entries = self._entries or list_selected(self.route.source, self.plan.selection)
+        entries = self._entries or list_selected(self.route.source, self.plan.selection, self.retry)
         self._entries = None  # a failed pass begins again
         try:
             for count, entry in enumerate(entries):
@@ -77,6 +77,7 @@ class TreeListing:
             close = getattr(entries, "close", None)
             if close is not None:
                 close()
+        fail_unseen(self.plan, self.route, self.retry, MAX_FAILURES + 1)
         self._finish(self.plan)
         return True
 
@@ -101,6 +102,8 @@ class TreeListing:
             return
         self._last = key
         self._successes.note()
+        if self.plan.selection is not None and self.plan.selection.names is not None:
+            self.plan.selection.names.see(entry.path)
         if is_left_out(self.plan.selection, entry):
             self.plan.excluded += 1
         elif isinstance(entry, Special):

@@ -20,7 +20,7 @@ from jobtool.transfer.planning import open_plan
 from jobtool.transfer.progress import Progress
 from jobtool.transfer.retry import Retry
 from jobtool.transfer.run import JobTransfer
-from jobtool.transfer.selecting import selection_of
+from jobtool.transfer.selecting import selection_in
 from jobtool.transfer.treelisting import TreeListing
 from jobtool.worker.filesstep import FilesStep
 
@@ -89,13 +89,12 @@ class CopyStep(FilesStep):
         return plan, transfer
 
     def _open(self, job: Job, context: StepContext) -> tuple[Plan, TreeListing | None]:
-        settings = self._tools.joblist.settings
         return open_plan(
             job,
             context.stores,
             owner=context.owner,
             retry=context.retry,
-            select=partial(selection_of, settings.filters, settings.source),
+            select=partial(selection_in, self._tools.joblist),
         )
 
     def _take_up(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from jobtool.jobs.claim import Claims
 from jobtool.sharing.helper import Helper
 from jobtool.worker.options import ResolvedOptions
@@ -12,7 +14,10 @@ from jobtool.worker.waiting import may_get_work, pause_seconds, reads_of_all
 
 
 class Idle:
-    """Lets a worker without work wait, as long as it may get some."""
+    """Lets a worker without work wait, as long as it may get some.
+
+    ``on_idle`` is called before each wait.
+    """
 
     def __init__(
         self,
@@ -20,11 +25,13 @@ class Idle:
         rank_group: RankGroup,
         scan_state: ScanState,
         reporter: Reporter,
+        on_idle: Callable[[], None],
     ) -> None:
         self._options = options
         self._rank_group = rank_group
         self._scan_state = scan_state
         self._reporter = reporter
+        self._on_idle = on_idle
         self._waited_for_ranks = False  # when last idle
         self._busy_at = options.monotonic()
 
@@ -51,6 +58,7 @@ class Idle:
             is_due_soon=is_due or (waits and bool(self._scan_state.paused)),
         ):
             return self._scan_state.forget_if_put_back()
+        self._on_idle()
         self._reporter.tick()
         self._scan_state.tell_awaited()
         if waited and not self._waited_for_ranks:  # they have just ended

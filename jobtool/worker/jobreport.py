@@ -170,6 +170,7 @@ class JobReport:
                 seconds_left=_seconds_left(rows_done, rows_total, seconds),
                 files_proven=self.files_done,
                 bytes_proven=progress.bytes_proven - before.bytes_proven,
+                under_way=progress.large,
             )
             if progress.phase in _TOLD_PHASES:
                 self.phase(progress.phase)

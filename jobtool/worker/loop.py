@@ -50,9 +50,10 @@ from jobtool.worker.jobrunner import JobRunner
 from jobtool.worker.limits import Limits
 from jobtool.worker.options import WorkerOptions, options_for
 from jobtool.worker.order import JobOrder
+from jobtool.worker.overview import Overview
 from jobtool.worker.ownstate import OwnState
 from jobtool.worker.pace import Pace
-from jobtool.worker.preview import preview
+from jobtool.worker.preview import Previewer
 from jobtool.worker.priorities import Priorities
 from jobtool.worker.progress import Reporter
 from jobtool.worker.rankgroup import RankGroup, Scan, Tally
@@ -100,10 +101,13 @@ class Worker:
         self._tally = Tally(name=membership_name(self._name, self._proposed))
         state_file = StateFile(joblist.claims_path, self._tally.name)
         self._state = OwnState(state_file, environment, lambda: self._is_ended)
-        self._emit = emit = self._state.observed(emit)
+        emit = self._state.observed(emit)
+        self._overview = Overview(joblist)
+        overview, rank = self._overview.estimate, environment.rank
         self._reporter = Reporter(
-            self._rank_group, self._tally, resolved, emit, rank=environment.rank
+            self._rank_group, self._tally, resolved, emit, rank=rank, overview=overview
         )
+        self._emit = emit = self._reporter.counted(emit)
         self._steering = Steering(joblist, resolved.stop, emit)
         self._limits = Limits(
             joblist, options, emit, self._rank_group, self._tally.name, self._steering.look
@@ -120,7 +124,9 @@ class Worker:
         self._paused_wait = PausedWait(
             self._steering, self._scan_state, self._reporter, resolved, emit
         )
-        self._idle = Idle(resolved, self._rank_group, self._scan_state, self._reporter)
+        self._idle = Idle(
+            resolved, self._rank_group, self._scan_state, self._reporter, self._state.idle
+        )
         self._run_end = RunEnd(
             joblist,
             resolved,
@@ -157,10 +163,8 @@ class Worker:
             with self._membership.joined(self._tally.name, on_loss):
                 if self._rank_group.is_alone:
                     self._order.others = self._membership.count() - 1
-                self._steering.look()
-                self._tally.stop_seen = self._steering.seen
-                if self._rank_group.is_alone or self._environment.rank == 0:
-                    self._steering.agree(None)
+                is_first = self._rank_group.is_alone or self._environment.rank == 0
+                self._tally.stop_seen = self._steering.begin(heeds=is_first)
                 self._rank_group.publish(self._tally, now=True)
                 if on_joined is not None:
                     on_joined()
@@ -189,12 +193,21 @@ class Worker:
             self._membership.give_up()
         self._emit(Stalled(seconds=stall_seconds, works_on=self._liveness.works_on(), left=is_left))
 
-    def preview(self) -> int:
-        """Emit the jobs that would be transferred; change nothing; return the exit code."""
-        self._limits.tell()
-        return preview(
-            self._joblist, self._scan_state, self._emit, self._options.site, self._order.chosen
-        )
+    def preview(self, rate: float | None = None) -> int:
+        """Emit what would be transferred; change nothing; return the exit code.
+
+        ``rate`` is the bytes in a second to expect; by default those of earlier jobs.
+        """
+        return Previewer(
+            self._joblist,
+            self._scan_state,
+            self._stores,
+            self._options,
+            self._emit,
+            chosen=self._order.chosen,
+            limits=self._limits.tell(),
+            rate=rate,
+        ).run()
 
     @property
     def _is_ended(self) -> bool:
@@ -211,6 +224,15 @@ class Worker:
             require_present=self._membership.require_present,
         )
         job_ids = self._scan(agreed)
+        with self._overview.looking(
+            jobs=len(job_ids),
+            rank=self._environment.rank,
+            is_alone=self._rank_group.is_alone,
+            sees_all=self._options.sees_all,
+        ):
+            self._work_on(job_ids, claims)
+
+    def _work_on(self, job_ids: list[str], claims: Claims) -> None:
         copier = Copier(
             threads=self._options.threads,
             part_bytes=self._options.part_bytes or DEFAULT_PART_BYTES,
@@ -269,7 +291,7 @@ class Worker:
             while not self._is_ended:
                 if self._is_paused:
                     helper.withdraw()
-                    if not self._paused_wait.wait(self._chosen_ids, lambda: self._is_ended):
+                    if not self._paused_wait.wait(lambda: self._is_ended):
                         break
                     self._idle.end()
                 if self._joblist.settings.packages is not None:
@@ -304,8 +326,7 @@ class Worker:
         self._order.adopt(scan)
         chosen = self._order.chosen([*scan])
         if self._environment.rank == 0:
-            of_all = None if len(chosen) == len(scan) else len(chosen)
-            self._emit(JobsFound(count=len(scan), path=self._joblist.path, chosen=of_all))
+            self._emit(JobsFound.of(self._joblist.path, scan, chosen))
             self._emit(Scanning())
             self._emit(ClaimsChosen(claims=agreed.claim_policy.kind, reason=agreed.reason))
         undone = [job_id for job_id in chosen if job_id not in self._scan_state.finished]
@@ -315,9 +336,6 @@ class Worker:
     def _look_at_all(self) -> Scan:
         scan = self._scan_state.scan(is_alone=self._rank_group.is_alone)
         return self._order.sorted(scan, self._emit)
-
-    def _chosen_ids(self) -> list[str]:
-        return self._order.chosen(self._joblist.job_ids())
 
     @property
     def _is_paused(self) -> bool:

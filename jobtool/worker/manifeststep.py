@@ -50,7 +50,7 @@ class ManifestStep(FilesStep):
         for job_id in joblist.row_job_ids():
             if joblist.status_of(job_id) is not JobStatus.SUCCESS:
                 raise PrematureError(
-                    f"job {quote(job_id)} isn't a success. It was put back meanwhile"
+                    f"job {quote(job_id)} isn't a success. It was put back meanwhile."
                 )
         staging = Staging(joblist, claimed_job.job_id, settings, context)
         staging.prepare()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jobtool.jobs.claimpolicy import ClaimSetting
     from jobtool.jobs.settings import Settings, TransferSettings
     from jobtool.stores.local import LinkPolicy
-    from jobtool.worker.events import JobProgress
+    from jobtool.worker.events import JobProgress, RunProgress
 
 DEFAULT_THREADS = 16
 DEFAULT_MAX_ATTEMPTS = 3
@@ -35,7 +35,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _watch_nothing(progress: JobProgress) -> None:
+def _watch_nothing(progress: JobProgress | RunProgress) -> None:
     pass
 
 
@@ -57,7 +57,9 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     does the steps of packages that belong there; None for those of all sites. ``jobs`` are those
     that it takes, ``order`` how it puts them in order, as ``--order`` has it.
 
-    ``watch`` is called with the progress several times a second. An exception from it fails no job.
+    ``watch`` is called with the job's progress several times a second, ``watch_run`` with that of
+    this worker and of the whole list, or of all ranks at rank 0. An exception from them fails no
+    job. ``watch_run`` needs ``sees_all``: the whole list is looked at, even if it is long.
     ``now`` and ``monotonic`` (seconds) are the clock. ``sleep`` waits between tries; by default
     ``stop`` interrupts it.
     """
@@ -85,6 +87,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     jobs: JobChoice = JobChoice()
     order: str = "name"
     watch: Callable[[JobProgress], None] = _watch_nothing
+    watch_run: Callable[[RunProgress], None] = _watch_nothing
+    sees_all: bool = False
     now: Callable[[], datetime] = _now
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] | None = None
@@ -168,6 +172,7 @@ def resolve_options(options: WorkerOptions, settings: TransferSettings) -> Resol
         "is_auto": AUTO in asked,
         "share": options.share and shares_with(methods),
         "watch": unfailing(options.watch),
+        "watch_run": unfailing(options.watch_run),
     }
     require_usable(compression, methods)
     return ResolvedOptions(**decided)

@@ -27,10 +27,11 @@ class Priorities:
     def known(self) -> Mapping[str, int]:
         """Return the priorities other than 0; the same object as long as they are the same."""
         of_control = self._control().priorities
-        if of_control != self._of_control:
-            self._of_control = of_control
-            self._read = {}  # read before that
-            self._merge()
+        if of_control is not self._of_control:
+            is_same, self._of_control = of_control == self._of_control, of_control
+            if not is_same:
+                self._read = {}  # read before that
+                self._merge()
         return self._known
 
     def note(self, job_id: str, priority: int) -> None:

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from jobtool.events import Emit
-from jobtool.worker.events import JobProgress, RunProgress
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from jobtool.events import Emit, Event
+from jobtool.report.estimate import Estimate
+from jobtool.worker.events import JobProgress, RunProgress, TriedAgain
 from jobtool.worker.options import ResolvedOptions
 from jobtool.worker.rankgroup import RankGroup, Tally
 
-#: How often rank 0 reports the progress of all ranks.
+#: After how long the progress is reported for the first time, and how much longer each time after
+#: that, up to the longest pause: a log of days stays short.
 RUN_PROGRESS_SECONDS = 10.0
+_GROWTH = 1.5
+_LONGEST_PAUSE_SECONDS = 300.0
+
+#: How often those who watch are told.
+_WATCH_SECONDS = 0.5
 
 
 class Reporter:
-    """Keeps this worker's tally up to date and publishes it; rank 0 reports all ranks' progress."""
+    """Keeps this worker's tally up to date and publishes it; reports the progress of the run.
+
+    Rank 0 reports that of all ranks. ``overview`` has that of the whole list.
+    """
 
     def __init__(
         self,
@@ -22,6 +36,7 @@ class Reporter:
         emit: Emit,
         *,
         rank: int,
+        overview: Callable[[], Estimate | None] = lambda: None,
     ) -> None:
         self.jobs_total = 0
         self._rank_group = rank_group
@@ -32,7 +47,26 @@ class Reporter:
         self._files_before = 0  # sent by the jobs that have ended
         self._bytes_before = 0
         self._rows_before = 0
-        self._started = self._emitted = options.monotonic()
+        self._overview = overview
+        self._done_before: tuple[int, int] | None = None  # bytes and jobs of the whole list
+        self._most_done = 0
+        self._started = self._emitted = self._watched = options.monotonic()
+        self._pause_seconds = RUN_PROGRESS_SECONDS
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has lasted."""
+        return self._options.monotonic() - self._started
+
+    def counted(self, emit: Emit) -> Emit:
+        """Return an ``Emit`` that counts what is tried again."""
+
+        def call(event: Event) -> None:
+            if isinstance(event, TriedAgain):
+                self._tally.retries += 1
+            emit(event)
+
+        return call
 
     def watch(self, progress: JobProgress) -> None:
         """Update the tally with the running job's progress; called several times a second."""
@@ -51,27 +85,66 @@ class Reporter:
         self._rank_group.publish(self._tally)
 
     def tick(self) -> None:
-        """Publish the tally and, on rank 0, report all ranks' progress; each at its own rate."""
-        if self._rank_group.is_alone:
-            return
-        self._rank_group.publish(self._tally)
+        """Publish the tally and report the progress; each at its own rate."""
+        if not self._rank_group.is_alone:
+            self._rank_group.publish(self._tally)
         now = self._options.monotonic()
-        if self._rank or now - self._emitted < RUN_PROGRESS_SECONDS:
+        is_due = now - self._emitted >= self._pause_seconds
+        if self._rank or not (is_due or now - self._watched >= _WATCH_SECONDS):
             return
-        self._emitted = now
-        tallies = self._rank_group.tallies()
+        self._watched = now
+        if not (is_due or self._options.sees_all):
+            return
+        told = self._progress(now)
+        self._options.watch_run(told)
+        if is_due:
+            self._emitted = now
+            self._pause_seconds = min(self._pause_seconds * _GROWTH, _LONGEST_PAUSE_SECONDS)
+            self._emit(told)
+
+    def _progress(self, now: float) -> RunProgress:
+        tallies = [self._tally] if self._rank_group.is_alone else self._rank_group.tallies()
         bytes_sent = sum(tally.bytes_sent for tally in tallies)
         rows = [tally.rows_read for tally in tallies if tally.rows_read is not None]
         seconds = max(now - self._started, 1e-3)
-        self._emit(
-            RunProgress(
-                workers=sum(not tally.is_over for tally in tallies),
-                jobs_done=sum(tally.succeeded + tally.failed for tally in tallies),
-                jobs_total=self.jobs_total,
-                files_sent=sum(tally.files_sent for tally in tallies),
-                bytes_sent=bytes_sent,
-                rate_mb_s=bytes_sent / 1e6 / seconds,
-                rows_read=sum(rows) if rows else None,
-                rows_per_second=sum(rows) / seconds if rows else None,
-            )
+        told = RunProgress(
+            workers=sum(not tally.is_over for tally in tallies),
+            jobs_done=sum(tally.succeeded + tally.failed for tally in tallies),
+            jobs_total=self.jobs_total,
+            files_sent=sum(tally.files_sent for tally in tallies),
+            bytes_sent=bytes_sent,
+            rate_mb_s=bytes_sent / 1e6 / seconds,
+            rows_read=sum(rows) if rows else None,
+            rows_per_second=sum(rows) / seconds if rows else None,
+        )
+        found = self._overview()
+        succeeded = sum(tally.succeeded for tally in tallies)
+        return told if found is None else self._with_whole(told, found, succeeded)
+
+    def _with_whole(self, told: RunProgress, found: Estimate, succeeded: int) -> RunProgress:
+        """Add the whole list. It was looked at a while ago, so what these workers did counts, too.
+
+        The bytes never go back: a bar that does would puzzle.
+        """
+        if self._done_before is None:
+            bytes_before = max(found.bytes_done - told.bytes_sent, 0)
+            self._done_before = bytes_before, max(found.jobs_done - succeeded, 0)
+        bytes_before, jobs_before = self._done_before
+        done = max(found.bytes_done, bytes_before + told.bytes_sent, self._most_done)
+        if found.bytes_total is not None:
+            done = min(done, found.bytes_total)
+        self._most_done = done
+        left = max((found.bytes_left or 0) - (done - found.bytes_done), 0)
+        rate = found.rate_now
+        return replace(
+            told,
+            list_jobs=found.jobs,
+            list_jobs_done=min(max(found.jobs_done, jobs_before + succeeded), found.jobs),
+            list_files=found.files_total,
+            list_files_done=found.files_done,
+            list_bytes=found.bytes_total,
+            list_bytes_done=done,
+            is_estimated=found.is_estimated,
+            list_bytes_per_second=rate,
+            seconds_left=left / rate if left and rate else None,
         )

@@ -35,9 +35,10 @@ class Tally(msgspec.Struct, kw_only=True):
     """What a worker has done since its start.
 
     The counts are of jobs that it claimed, of files, and of bytes. ``rows_read`` are those that the
-    queries of exports gave, None if it did no export. ``exit_code`` is the code of the
-    error that ended it, else 0. ``is_over`` is True once it has ended. ``stop_seen`` is the token
-    of the stop of the workers that was there at its start, empty for none, None if it isn't known.
+    queries of exports gave, None if it did no export. ``retries`` counts what was tried again after
+    an error. ``exit_code`` is the code of the error that ended it, else 0. ``is_over`` is True once
+    it has ended. ``stop_seen`` is the token of the stop of the workers that was there at its start,
+    empty for none, None if it isn't known.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Tally(msgspec.Struct, kw_only=True):
     files_sent: int = 0
     bytes_sent: int = 0
     rows_read: int | None = None
+    retries: int = 0
     exit_code: int = 0
     is_over: bool = False
     stop_seen: str | None = None

@@ -80,6 +80,7 @@ class RunEnd:
             path=self._joblist.path,
             left=self._scan_state.left(),
             site=self._options.site,
+            seconds=self._reporter.seconds,
         )
         self._emit(finished)
         return finished.exit_code

@@ -76,6 +76,7 @@ def summarise(
     path: str,
     left: Left,
     site: str | None = None,
+    seconds: float = 0.0,
 ) -> WorkerFinished:
     """Return the event that reports the end of the run.
 
@@ -83,7 +84,8 @@ def summarise(
     worker, the only one still running. All other workers that aren't over have died, even if they
     have published nothing. ``has_ended_early`` is True if the reporting worker left before it
     looked at all jobs. ``has_left_alone`` is True if it lacks what some jobs require. ``stopped``
-    is the reason if it was asked to stop, else None. ``site`` is that of the workers.
+    is the reason if it was asked to stop, else None. ``site`` is that of the workers. The run has
+    lasted for ``seconds``.
     """
     is_wrong = bool(counts[JobStatus.ERROR] or counts[None] or left.stuck)
     died = workers - 1 - sum(tally.is_over for tally in tallies)
@@ -118,4 +120,8 @@ def summarise(
         site=site,
         paused=left.paused,
         not_chosen=left.not_chosen,
+        files_sent=sum(tally.files_sent for tally in tallies),
+        bytes_sent=sum(tally.bytes_sent for tally in tallies),
+        retries=sum(tally.retries for tally in tallies),
+        seconds=seconds,
     )

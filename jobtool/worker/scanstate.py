@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from jobtool.errors import JobFileError, UnmetRequirementError
 from jobtool.events import Emit
@@ -25,6 +25,9 @@ _SOON_SECONDS = 300.0
 
 #: So many jobs are read at the start of each worker, to find priorities that people wrote.
 _FEW_JOBS = 1000
+
+#: How long such a job needn't be read again before it is claimed, which shows what it is then.
+_FRESH = timedelta(seconds=10)
 
 #: How often a worker without work tells at most what it waits for.
 _TELL_AGAIN_SECONDS = 60.0
@@ -72,6 +75,8 @@ class ScanState:
         self.not_chosen = 0
         self._priorities = priorities
         self._chosen = chosen
+        self._fresh: set[str] = set()  # jobs that were todo a moment ago
+        self._fresh_until = now()
         self._told_awaited: tuple[str, str | None] | None = None
         self._told_awaited_at = now()
         self._told_stuck: set[str] = set()
@@ -143,6 +148,10 @@ class ScanState:
     def read_status(self, job_id: str) -> JobStatus | None:
         """Read a job's status; None if its first line is invalid. Raises ``FileNotFoundError``."""
         self.reads += 1
+        if job_id in self._fresh:
+            self._fresh.discard(job_id)
+            if self._now() < self._fresh_until:
+                return JobStatus.TODO
         status, priority = self._joblist.head_of(job_id)
         if self._priorities is not None and status is JobStatus.TODO:
             self._priorities.note(job_id, priority)
@@ -193,13 +202,26 @@ class ScanState:
         begin somewhere among them, each of its like reads, too.
         """
         job_ids = self._joblist.job_ids()
-        if not is_alone or len(job_ids) <= _FEW_JOBS:
+        are_few = len(job_ids) <= _FEW_JOBS
+        todo = set()
+        if not is_alone or are_few:
             for job_id in job_ids:
                 with contextlib.suppress(FileNotFoundError):
-                    self.read_status(job_id)
+                    if self.read_status(job_id) is JobStatus.TODO:
+                        todo.add(job_id)
             if self._priorities is not None:
                 self._priorities.publish()
+        if is_alone:
+            self._fresh, self._fresh_until = todo, self._now() + _FRESH
         return {job_id: self.finished.get(job_id) for job_id in job_ids}
+
+    def is_any_left(self) -> bool:
+        """Return True if a chosen job isn't done. Reads files until one says so."""
+        for job_id in self._chosen(self._joblist.job_ids()):
+            with contextlib.suppress(FileNotFoundError):
+                if not self.is_over(job_id) and self.read_status(job_id) not in (*FINISHED, None):
+                    return True
+        return False
 
     def adopt(self, scan: Scan) -> None:
         """Use the result of a scan, which another rank may have made."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from functools import partial
 
 from jobtool.events import Emit
 from jobtool.jobs.control import (
@@ -57,18 +56,23 @@ class Steering:
         if self._watch.look():
             self._heed()
 
+    def begin(self, *, heeds: bool) -> str | None:
+        """Look for the first time; return the token of the stop that is there, if known.
+
+        With ``heeds`` newer stops are heeded from now on, else after ``agree``.
+        """
+        self.look()
+        if heeds:
+            self.agree(None)
+        return self._seen
+
     def agree(self, seen: str | None) -> None:
-        """Begin to heed stops newer than the one whose token rank 0 has seen at its start.
+        """Begin to heed stops newer than the one whose token ``begin`` of rank 0 has returned.
 
         None stands for this worker's own first look, an empty text for no stop at all.
         """
         self._agreed, self._is_heeding = seen, True
         self._heed()
-
-    @property
-    def seen(self) -> str | None:
-        """The token of the stop that was there at the first good look; empty for none."""
-        return self._seen
 
     @property
     def control(self) -> Control:
@@ -145,7 +149,7 @@ class PausedWait:
         self._options = options
         self._emit = emit
 
-    def wait(self, job_ids: Callable[[], list[str]], is_ended: Callable[[], bool]) -> bool:
+    def wait(self, is_ended: Callable[[], bool]) -> bool:
         """Wait until the joblist is paused no more; return False if there is nothing to wait for.
 
         Then all jobs are done, or ``is_ended`` returns True. Raises ``JoblistUnavailableError``.
@@ -157,7 +161,7 @@ class PausedWait:
                 return False
             if monotonic() - told_at >= _TELL_SECONDS:
                 told_at = monotonic()
-                if not self._is_any_left(job_ids()):
+                if not self._scan_state.is_any_left():
                     return False
                 since = stamp_of(pause.at)
                 self._emit(WorkerPaused(by=pause.by, host=pause.host, since=since))
@@ -165,15 +169,3 @@ class PausedWait:
             self._options.stop.wait(_LOOK_SECONDS)
         self._emit(WorkerResumed(seconds=monotonic() - began))
         return True
-
-    def _is_any_left(self, job_ids: list[str]) -> bool:
-        return any(map(partial(_is_left, self._scan_state), job_ids))
-
-
-def _is_left(scan_state: ScanState, job_id: str) -> bool:
-    """Return True if a job isn't known to be done, by a look at its file."""
-    if scan_state.is_over(job_id):
-        return False
-    with contextlib.suppress(FileNotFoundError):
-        return scan_state.read_status(job_id) in ("todo", "ongoing")
-    return False

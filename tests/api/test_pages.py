@@ -21,13 +21,17 @@ WITH_EXAMPLES = [
     jobtool.read_receipts,
     jobtool.release_jobs,
     jobtool.retry_jobs,
+    jobtool.send_notices,
     jobtool.show_job,
     jobtool.Stop,
     jobtool.summarise_jobs,
     jobtool.transfer_jobs,
+    jobtool.update_joblist,
     jobtool.verify_jobs,
     jobtool.write_receipts,
     jobtool.write_report,
+    jobtool.plan_transfer,
+    jobtool.write_checksums,
 ]
 
 
@@ -56,7 +60,7 @@ def test_what_is_public_does_as_its_example_shows(
     make_items(tmp_path / "results", 2)
     if public is not jobtool.generate_joblist:
         jobtool.generate_joblist("results", "joblist", destination="copies")
-        if public is not jobtool.transfer_jobs:
+        if public not in (jobtool.transfer_jobs, jobtool.plan_transfer):
             jobtool.transfer_jobs("joblist")
     assert require_true(public.__doc__ or "", public.__name__, {"jobtool": jobtool})
 

@@ -127,7 +127,8 @@ def test_any_name_survives_the_table(tmp_path: Path, folder: Path, ending: str) 
 def test_a_joblist_without_receipts_gives_an_empty_table(tmp_path: Path, local: Place) -> None:
     joblist = make_joblist(tmp_path, local, count=1)
     done = run_ok("jobtool", "receipts", joblist, "-o", tmp_path / "all.parquet", "--json")
-    expected = {"event": "receipts", "files": 0, "output": str(tmp_path / "all.parquet")}
+    output = str(tmp_path / "all.parquet")
+    expected = {"event": "receipts", "files": 0, "output": output, "format": "table"}
     assert [json.loads(line) for line in done.lines] == [expected]
     table = pyarrow.parquet.read_table(tmp_path / "all.parquet")
     assert table.num_rows == 0

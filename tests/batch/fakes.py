@@ -11,7 +11,8 @@ from pathlib import Path
 
 _TIMEOUT_SECONDS = 30
 
-# Ends with $NAME_CODE. A worker with $UNTIL_SIGNAL works until a signal, and a little longer.
+# Ends with $NAME_CODE. While a worker runs, somebody puts the file $asked into the joblist. One
+# with $UNTIL_SIGNAL works until a signal, and a little longer.
 _FAKE = """\
 #!/bin/bash
 name=${0##*/}
@@ -22,6 +23,7 @@ case $name in
     qsub) cat > "$RECORD/submitted"; exit "${again_code:-0}" ;;
     scontrol) exit "${again_code:-0}" ;;
 esac
+[ -z "${asked:-}" ] || cp "$asked" control.json
 if [ -n "${UNTIL_SIGNAL:-}" ]; then
     touch "$RECORD/working"
     while :; do sleep 0.05; done

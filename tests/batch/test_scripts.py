@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from jobtool.api.steer import pause_jobs, resume_jobs, stop_jobs
 from jobtool.batch.pbs import pbs_script
 from jobtool.batch.request import BatchRequest
 from jobtool.batch.slurm import slurm_script
+from jobtool.jobs.control import path_of
+from jobtool.jobs.joblist import JobList
+from jobtool.jobs.settings import Settings
 from tests.batch.fakes import ELEMENT, JOB, FakeCluster
 
 SCHEDULERS = ("slurm", "pbs")
@@ -165,6 +169,26 @@ def test_directives_of_pbs_and_the_time_limit_of_its_workers(cluster: FakeCluste
     assert call[call.index("--time-limit") + 1] == "35h30m"
 
 
+@pytest.mark.parametrize(
+    ("scheduler", "types", "directives"),
+    [
+        ("slurm", (), ["--mail-user=me@example.org,him", "--mail-type=END,FAIL"]),
+        ("slurm", ("time-limit", "all"), ["--mail-type=TIME_LIMIT,ALL"]),
+        ("pbs", (), ["-M me@example.org,him", "-m ae"]),
+        ("pbs", ("end", "begin", "array-tasks"), ["-m jbe"]),
+        ("pbs", ("all",), ["-m abe"]),
+        ("pbs", ("none",), ["-m n"]),
+    ],
+)
+def test_the_scheduler_sends_mail(
+    scheduler: str, types: tuple[str, ...], directives: list[str]
+) -> None:
+    text = script_of(scheduler, mail_user="me@example.org,him", mail_types=types)
+    lines = {line.partition(" ")[2] for line in text.splitlines() if line.startswith("#")}
+    assert lines.issuperset(directives)
+    assert "mail" not in script_of(scheduler)
+
+
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 @pytest.mark.parametrize("tasks", [1, 4])
 @pytest.mark.parametrize("code", [0, 1, 2, 3, 4, 137])
@@ -184,6 +208,26 @@ def test_no_requeue_means_none(cluster: FakeCluster, scheduler: str) -> None:
     done = cluster.run(script_of(scheduler, requeue=False), worker_code="3")
     assert done.exit_code == 3
     assert len(done.calls) == 1
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("what", ["stop", "pause", "the same stop"])
+def test_a_script_whose_workers_were_stopped_does_not_come_back(
+    cluster: FakeCluster, scheduler: str, what: str
+) -> None:
+    joblist = JobList.create(str(cluster.folder / "list"), Settings(destination="/x"))
+    pause_jobs(joblist)
+    stop_jobs(joblist)
+    (cluster.folder / "asked").write_bytes(Path(path_of(joblist)).read_bytes())
+    if what == "stop":
+        stop_jobs(joblist)
+    elif what == "pause":
+        resume_jobs(joblist)
+    text = script_of(scheduler, joblist=str(cluster.folder))
+    os.rename(path_of(joblist), cluster.folder / "control.json")
+    done = cluster.run(text, worker_code="3", asked=str(cluster.folder / "asked"))
+    assert (done.exit_code, done.stderr) == (3, "")
+    assert len(done.of(AGAIN[scheduler])) == (what != "stop")
 
 
 @pytest.mark.parametrize(("variables", "name"), [(JOB, "12"), (ELEMENT, "12_3")])

@@ -1,4 +1,4 @@
-"""A job of a million empty files: time, peak memory, and the time to find that all is done.
+"""A job of a million empty files: a dry run, the copy, the time to find that all is done; memory.
 
     python tests/benchmarks/million_files.py FOLDER [--files N]
 
@@ -32,6 +32,7 @@ def main() -> int:
     joblist = str(folder / "joblist")
     generate = ["generate-joblist", "-i", str(folder / "source"), "-o", joblist, "-l", "tree"]
     run(*generate, "-d", str(folder / "copy"))
+    report("dry run", arguments.files, run("transfer-worker", "-i", joblist, "--dry-run"))
     first = run("transfer-worker", "-i", joblist)
     report("copy", arguments.files, first)
     job = folder / "joblist" / "plate.txt"

@@ -251,6 +251,7 @@ def test_a_dry_run_tells_all_and_writes_nothing(place) -> None:
         "waiting": 0,
         "empty": 0,
         "unreadable": 0,
+        "excluded": 0,
         "dry_run": True,
     }
     place.make("--package-size", "100")

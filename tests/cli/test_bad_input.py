@@ -191,7 +191,7 @@ def test_first_line_done_is_named_never_claimed_and_exit_1(tmp_path: Path, jobli
     summary = run("summarise-jobs", "-i", joblist)
     assert summary.exit_code == 1
     assert "❗ Invalid jobs: 1" in summary.lines
-    (line,) = [line for line in summary.lines if "source_8__J1__A1" in line]
+    line = next(line for line in summary.lines if "source_8__J1__A1" in line)
     assert line.startswith("❗ source_8__J1__A1: invalid: line 1: expected one of")
     assert "found 'Done'" in summary.stdout
     assert statuses(joblist) == {"source_8__J1__A1": "Done", "source_8__J1__A2": "success"}

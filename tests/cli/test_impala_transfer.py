@@ -143,7 +143,7 @@ HDFS = ("--target-hdfs-path", "hdfs://127.0.0.1:1/target")
         (WITHOUT_TARGET, {"TARGET_PATH": "x", "SCP_TARGET": "h:/y"}, ("TARGET_PATH x", "h:/y")),
         (WITHOUT_TARGET, {"USE_DISTCP": "maybe"}, ("USE_DISTCP", "true or false", "'maybe'")),
         (WITHOUT_TARGET, {"CHUNK_SIZE": "2e6"}, ("CHUNK_SIZE", "'2e6'", "whole number")),
-        (WITHOUT_TARGET, {"MAX_WORKERS": "0"}, ("MAX_WORKERS", "0", "1<=x<=256")),
+        (WITHOUT_TARGET, {"MAX_WORKERS": "0"}, ("MAX_WORKERS", "from 1 to 256", "found 0")),
         (WITHOUT_TARGET, {"OUTPUT_FORMAT": "orc"}, ("OUTPUT_FORMAT", "'orc'", "parquet")),
         ((*WITHOUT_TARGET, *HDFS, "--use-distcp"), {}, ("SOURCE_HDFS_PATH", "--no-distcp")),
         ((*WITHOUT_TARGET, *HDFS), {"USE_DISTCP": "1"}, ("--source-hdfs-path", "USE_DISTCP")),

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from jobtool.cli.lines import FIXED_SPACE, Page, plain
+from jobtool.cli.page import FIXED_SPACE, Page, plain
 from jobtool.cli.watch import _fair_shares, shared_out
 from jobtool.names import visible
 

@@ -49,7 +49,7 @@ def test_underscores_reach_every_option_that_the_help_names(command: str) -> Non
     assert options
     for option in options:
         spelled = "--" + option[2:].replace("-", "_")
-        assert "No such option" not in run(command, spelled).stderr
+        assert "there is no option" not in run(command, spelled).stderr
 
 
 def test_jobtool_has_the_same_commands(tmp_path: Path) -> None:

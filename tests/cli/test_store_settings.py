@@ -55,3 +55,6 @@ def test_a_secret_is_refused_in_any_table(tmp_path: Path) -> None:
     done = run(*generate(tmp_path, "github.token=abc"), cwd=tmp_path)
     assert_one_line_error(done, 2, "looks like a secret")
     assert "abc" not in done.stdout + done.stderr
+    done = run(*generate(tmp_path, "s3.secret_access_key=abc"), cwd=tmp_path)
+    assert_one_line_error(done, 2, "looks like a secret", "AWS_SECRET_ACCESS_KEY")
+    assert "abc" not in done.stdout + done.stderr

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import assert_one_line_error, environment, run, run_ok
+from tests.commands import Done, assert_one_line_error, environment, run, run_ok
 from tests.trees import make_items, statuses
 
 
@@ -38,12 +38,18 @@ def test_every_command_takes_its_joblist_both_ways(
 ) -> None:
     by_argument = run(*command, joblist, cwd=tmp_path)
     by_option = run(*command, "--input_path", joblist, cwd=tmp_path)
-    assert by_argument == by_option
+    assert without_room(by_argument) == without_room(by_option)
+    assert (by_argument.exit_code, by_argument.stderr) == (by_option.exit_code, by_option.stderr)
     assert by_argument.exit_code in (0, 3)
     assert by_argument.stdout
     both = run(*command, joblist, "-i", joblist, cwd=tmp_path)
     assert_one_line_error(both, 2, "JOBLIST", "found both")
     assert_one_line_error(run(*command, cwd=tmp_path), 2, "JOBLIST", "-i", "found neither")
+
+
+def without_room(done: Done) -> list[str]:
+    """What a command told, but for the room on a disk, which others use too."""
+    return [line for line in done.lines if not line.startswith("  Room: ")]
 
 
 def test_options_of_workers_stand_behind_either(joblist: Path) -> None:

@@ -314,3 +314,30 @@ def test_a_batch_that_names_files_that_are_not_the_jobs_is_not_done(
     claim.release()
     assert not [*(path / "journals").glob("*.blocks/*.done")]
     assert contents(rclone_s3.folder / bucket) == {}
+
+
+def states(joblist: Path) -> list[str]:
+    """What the workers say that they do."""
+    found = []
+    for path in (joblist / ".claims" / "states").glob("[!.]*"):
+        with contextlib.suppress(FileNotFoundError):
+            found.append(json.loads(path.read_bytes())["state"])
+    return found
+
+
+def test_a_pause_reaches_the_holder_of_a_shared_job_and_its_helper(
+    tmp_path: Path, rclone_s3, bucket: str, slow_s3: Proxy
+) -> None:
+    make_items(tmp_path / "in", 1, files=FILES)
+    joblist = make_joblist(tmp_path, bucket)
+    workers = start_sharing(joblist, env_of(rclone_s3, slow_s3))
+    run_ok("jobtool", "pause", joblist)
+    wait_for(lambda: states(joblist) == ["paused", "paused"])
+    assert status_of(jobfile(joblist)) == "todo"
+    uploaded = len(contents(rclone_s3.folder / bucket))
+    assert 0 < uploaded < 2 * FILES
+    run_ok("jobtool", "resume", joblist)
+    assert [finish(worker).exit_code for worker in workers] == [0, 0]
+    assert_all_arrived(tmp_path, joblist, bucket, rclone_s3)
+    assert len(events(jobfile(joblist), "claimed")) == 2
+    assert "failures:" not in jobfile(joblist).read_text()

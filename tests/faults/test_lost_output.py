@@ -94,7 +94,7 @@ def test_a_result_that_can_not_be_written_is_an_error_of_its_own(
 ) -> None:
     done = shell(command.format(joblist) + " > /dev/full")
     assert done.exit_code == 74
-    assert done.stderr == "❌ can't write to standard output: No space left on device\n"
+    assert done.stderr == "❌ can't write to standard output: No space left on device.\n"
 
 
 def test_a_result_whose_reader_left_is_no_news_but_no_success(joblist: Path) -> None:

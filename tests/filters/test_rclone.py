@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from jobtool.filters.namelist import NameList
+from jobtool.filters.namewriter import NameWriter
 from jobtool.filters.rules import Rules, rules_of_lines
 from jobtool.filters.selection import Selection
+from jobtool.layouts.lists.naming import Naming
+from jobtool.layouts.lists.reading import ListReader
 from jobtool.stores.local import LocalStore
-from jobtool.stores.store import Entry
+from jobtool.stores.store import Entry, Store
 from jobtool.transfer.selecting import is_left_out, list_selected
 from tests.commands import environment
 from tests.servers.s3 import rclone_binary
@@ -162,7 +168,7 @@ def test_the_same_sizes_as_by_rclone(
     assert 0 < len(found) < len(FILES)
 
 
-def _ours(tree: Path, rules: list[str], **bounds: int) -> list[str]:
+def _ours(tree: Path, rules: list[str], **bounds: Any) -> list[str]:
     selection = Selection(Rules(rules_of_lines(rules)), **bounds)
     listed = list_selected(LocalStore(str(tree)), selection)
     kept = (each for each in listed if not is_left_out(selection, each))
@@ -178,3 +184,42 @@ def _by_rclone(tree: Path, options: list[str]) -> list[str]:
         check=True,
     )
     return sorted(done.stdout.splitlines())
+
+
+LISTED = """
+# a comment
+; another
+
+a.txt
+   with space.txt\t
+/dir/a.txt
+dir/sub/deep/x.tif\r
+#hash.txt
+ü.txt
+star*.txt
+*.jpg
+nowhere/x
+dir/
+ other/dir/sub/a.txt
+br[1].txt
+a.txt
+"""
+
+
+def test_the_same_lines_of_a_list_as_by_rclone(tree: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "list"
+    listed.write_text(LISTED)
+    writer, naming = NameWriter(), Naming(str(tree), "lines")
+    for each in ListReader(_no_store).read(str(listed)):
+        path, _ = naming.path_of(each)
+        if path:
+            writer.add(os.fsencode(path))
+    writer.write(str(tmp_path / "names"))
+    writer.close()
+    found = _ours(tree, [], names=NameList(str(tmp_path / "names")).below(""))
+    assert found == _by_rclone(tree, [f"--files-from={listed}"])
+    assert len(found) == 8
+
+
+def _no_store(url: str) -> Store:
+    raise AssertionError(url)

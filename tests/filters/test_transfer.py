@@ -7,11 +7,13 @@ import os
 import re
 import subprocess
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
 
 import jobtool
+from jobtool.cli.filteroptions import filter_flags
 from tests.cluster.operations import need_strace
 from tests.commands import BIN, assert_one_line_error, environment, run, run_ok
 from tests.servers.s3 import S3Server
@@ -164,6 +166,25 @@ def test_what_a_filter_leaves_out_later_isnt_gone_and_what_arrived_stays(
     assert done.lines[0] == f"❌ missing: {out}/a/leave.tmp"
 
 
+def test_what_is_usually_left_out_is_written_as_rules(tmp_path: Path, source: Path) -> None:
+    for name in (".nfs0001", ".snapshot/daily/x", "lost+found/y", "a~", "Thumbs.db", "b.tmp~x"):
+        (source / "a" / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / "a" / name).write_bytes(b"x")
+    joblist, out = tmp_path / "jobs", tmp_path / "out"
+    _generate(
+        source, out, "-l", "tree", "--filter", "+ leave.tmp", "--exclude-usual", joblist=joblist
+    )
+    rules = tomllib.loads((joblist / "joblist.toml").read_text())["filters"]["rules"]
+    assert (rules[0], "- .snapshot/" in rules) == ("+ leave.tmp", True)
+    _transfer(joblist)
+    kept = {name for name in FILES if name != FILES[4]} | {"a/b.tmp~x"}
+    assert _names(out) == kept
+    only = ("-l", "tree", "--include", "*.tif", "--exclude-usual")
+    _generate(source, tmp_path / "2", *only, joblist=tmp_path / "only")
+    rules = tomllib.loads((tmp_path / "only/joblist.toml").read_text())["filters"]["rules"]
+    assert (rules[0], rules[-2:]) == ("- .nfs*", ["+ *.tif", "- /**"])
+
+
 def test_from_python(tmp_path: Path, source: Path) -> None:
     joblist, out = tmp_path / "jobs", tmp_path / "out"
     table = {"rules": ["- cache/", "- *.tmp"], "min_bytes": 9}
@@ -194,7 +215,7 @@ def test_links_that_are_left_out_arent_followed(tmp_path: Path, source: Path) ->
         (["--min-size", "5MB", "--max-size", "1MB"], "expected min_bytes up to max_bytes"),
         (["--min-size", "5 parsecs"], "expected a size"),
         (["--min-age", "2d", "--max-age", "1d"], "expected modified_since up to modified_until"),
-        (["-l", "packages", "--exclude", "a"], "packs whole items"),
+        (["-l", "packages", "--files-from", "-"], "isn't for the layout 'packages'"),
         (["--exclude", "**"], "found none that the filters include"),
     ],
 )
@@ -209,11 +230,37 @@ def test_filters_that_cant_be_are_refused(
     assert not (tmp_path / "jobs").exists()
 
 
-def test_a_manifest_names_its_files(tmp_path: Path, source: Path) -> None:
+def test_rows_of_a_manifest_that_are_left_out_are_counted(tmp_path: Path, source: Path) -> None:
+    table, out = tmp_path / "files.csv", tmp_path / "out"
+    rows = (f"in/{name},{number}\n" for number, name in enumerate(FILES) if "\n" not in name)
+    table.write_text("src_path,dst_path\n" + "".join(rows))
+    joblist = tmp_path / "jobs"
+    where = ("-i", table, "-o", joblist, "-d", out, "-l", "manifest")
+    done = run_ok("generate-joblist", *where, *EXCLUDE, "--min-size", "9")
+    assert "5 row(s) excluded" in done.stdout
+    run_ok("transfer-worker", "-i", joblist, "-v", 0)
+    assert _names(out) == {"0", "3"}
+    run_ok("jobtool", "verify", joblist)
+    again = run_ok("generate-joblist", "-i", table, "-o", joblist)
+    assert "Created 0 job(s); 1 left as they were, 5 row(s) excluded." in again.stdout
+
+
+def test_sizes_that_a_manifest_doesnt_give_are_asked_for(tmp_path: Path) -> None:
     table = tmp_path / "files.csv"
-    table.write_text(f"source,destination\n{source}/a/keep.tif,{tmp_path}/out/x\n")
-    where = ("-i", table, "-o", tmp_path / "jobs", "-l", "manifest", "-v", 0)
-    assert_one_line_error(run("generate-joblist", *where, "--exclude", "a"), 2, "names each file")
+    table.write_text("src_path,dst_path\ns3://bucket/key,x\n")
+    where = ("-i", table, "-o", tmp_path / "jobs", "-d", tmp_path / "out", "-l", "manifest")
+    done = run("generate-joblist", *where, "--min-size", "9", "-v", 0)
+    assert_one_line_error(done, 2, "row 1", "isn't known, so that filters can't judge it")
+
+
+def test_a_worker_says_why_it_has_no_filters(tmp_path: Path, source: Path) -> None:
+    joblist = tmp_path / "jobs"
+    _generate(source, tmp_path / "out", joblist=joblist)
+    for flag in filter_flags():
+        value = () if flag == "--exclude-usual" else ("1",)
+        done = run("transfer-worker", "-i", joblist, flag, *value)
+        assert_one_line_error(done, 2, f"{flag}: a worker has no filters of its own")
+    assert "--exclude" not in run_ok("transfer-worker", "--help").stdout
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_wrong_usage(world: World) -> None:
     done = run("jobtool", "release", world.joblist, "--yes", "--dry-run")
     assert_one_line_error(done, 2, "either --yes or --dry-run")
     done = run("jobtool", "release", world.joblist, "--job", "nowhere")
-    assert_one_line_error(done, 2, "no job nowhere")
+    assert_one_line_error(done, 2, "found nowhere")
     done = run("jobtool", "release", world.joblist, "--keep-days", "-1")
     assert done.exit_code == 2
     done = run("jobtool", "release", world.joblist, "--trash", "s3://bucket/x")

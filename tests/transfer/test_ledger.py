@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import IntentRecord, ListingRecord, PartRecord, Receipt, UploadRecord
@@ -212,6 +213,18 @@ def test_a_proven_file_whose_source_is_gone_is_ours_and_is_not_named_again(tmp_p
     ledger.checkpoint()
     (listing,) = journal.read()
     assert [*paths_in(listing, ledger.plan)] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("is_last", [True, False])
+@pytest.mark.parametrize("attempts", [(1, 2), (2, 1)])
+def test_only_receipts_of_the_last_attempt_at_a_file_count(attempts, is_last):
+    """The destination holds what they are about, even if the source is as before it."""
+    ledger = Ledger(plan_of(), Journal("/dev/null"))
+    proving = replace(receipt("b", 2), attempt=attempts[0])
+    other = replace(receipt("b", 2), attempt=attempts[1], mtime_ns=7)
+    ledger.fold([other, proving] if is_last else [proving, other])
+    assert ledger.is_proven(1) is (attempts == (2, 1))
+    assert ledger.files_proven == (attempts == (2, 1))
 
 
 def test_any_proven_file_will_do_to_show_that_one_has_arrived(tmp_path):

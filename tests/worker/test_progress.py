@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,14 @@ from jobtool.events import Event
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.membership import Membership
 from jobtool.jobs.settings import Settings
+from jobtool.report.estimate import Estimate
 from jobtool.worker.environment import Environment
 from jobtool.worker.events import JobProgress, RunProgress
 from jobtool.worker.options import ResolvedOptions
+from jobtool.worker.overview import MOST_JOBS_ALONE, Overview
 from jobtool.worker.progress import RUN_PROGRESS_SECONDS, Reporter
 from jobtool.worker.rankgroup import RankGroup, Tally
+from tests.commands import wait_for
 
 MEGABYTE = 1_000_000
 
@@ -87,18 +91,18 @@ def test_the_first_rank_tells_every_period_what_all_have_done(joblist: JobList) 
     first.reporter.end_job()
     second.tally.is_over = True
     second.rank_group.publish(second.tally, now=True)
-    clock.now += RUN_PROGRESS_SECONDS
+    clock.now += 1.5 * RUN_PROGRESS_SECONDS
     first.reporter.watch(progress(files_sent=1, bytes_sent=20 * MEGABYTE))
     expected |= {"files_sent": 8, "bytes_sent": 60 * MEGABYTE}
-    rate = pytest.approx(60 / (2 * RUN_PROGRESS_SECONDS))
+    rate = pytest.approx(60 / (2.5 * RUN_PROGRESS_SECONDS))
     assert first.told[1:] == [RunProgress(workers=1, rate_mb_s=rate, **expected)]
 
 
 def test_no_other_rank_tells_it_again(joblist: JobList) -> None:
     clock = Clock()
     first, second = (Rank(joblist, rank, clock) for rank in (0, 1))
-    for _ in range(3):
-        clock.now += RUN_PROGRESS_SECONDS
+    for pauses in (1, 1.5, 2.25):
+        clock.now += pauses * RUN_PROGRESS_SECONDS
         second.reporter.watch(progress(files_sent=1, bytes_sent=MEGABYTE))
         first.reporter.tick()
     assert [event.kind for event in first.told] == ["run-progress"] * 3
@@ -143,3 +147,54 @@ def test_the_line_of_an_export_counts_rows() -> None:
     assert waiting.text() == (
         "a job: 0 rows, 0 chunks, 0 B, 977 KiB/s, 0 rows/s, running the query"
     )
+
+
+def test_the_whole_list_is_told_and_never_goes_back(joblist: JobList) -> None:
+    clock, told, seen = Clock(), list[RunProgress](), list[Estimate]()
+    place = Environment()
+    membership = Membership(joblist.claims_path, 60.0)
+    reporter = Reporter(
+        RankGroup(joblist.claims_path, place, membership, clock),
+        Tally(name="node"),
+        ResolvedOptions(monotonic=clock, watch_run=told.append, sees_all=True),
+        lambda event: None,
+        rank=0,
+        overview=lambda: seen[-1] if seen else None,
+    )
+    clock.now += 1
+    reporter.watch(progress(files_sent=1, bytes_sent=10 * MEGABYTE))
+    assert told[-1].share_done is None
+    assert "Whole list" not in told[-1].text()
+    known = {"jobs": 10, "jobs_known": 4, "bytes_total": 200 * MEGABYTE, "rate_now": 1e7}
+    seen.append(Estimate(jobs_done=3, bytes_done=50 * MEGABYTE, bytes_left=150 * MEGABYTE, **known))
+    clock.now += 1
+    reporter.watch(progress(files_sent=1, bytes_sent=10 * MEGABYTE))
+    assert (
+        told[-1]
+        .text()
+        .endswith("Whole list: 25 % of about 191 MiB, 3/10 jobs, 9.5 MiB/s, about 20 s left")
+    )
+    clock.now += 1
+    reporter.watch(progress(files_sent=2, bytes_sent=60 * MEGABYTE))  # since the last look
+    assert told[-1].share_done == pytest.approx(0.5)
+    seen.append(Estimate(jobs_done=3, bytes_done=70 * MEGABYTE, bytes_left=130 * MEGABYTE, **known))
+    clock.now += 1
+    reporter.watch(progress(files_sent=2, bytes_sent=60 * MEGABYTE))
+    assert told[-1].share_done == pytest.approx(0.5), "a look is always a bit old"
+    reporter.watch(progress(files_sent=9, bytes_sent=900 * MEGABYTE))
+    clock.now += 1
+    reporter.tick()
+    assert (told[-1].share_done, told[-1].seconds_left) == (1.0, None)
+
+
+def test_the_overview_reads_the_joblist_and_survives_its_end(tmp_path: Path) -> None:
+    found = JobList.create(str(tmp_path / "list"), Settings())
+    overview = Overview(found)
+    with overview.looking(jobs=0, rank=0, is_alone=True, sees_all=False):
+        wait_for(lambda: overview.estimate() is not None)
+        shutil.rmtree(tmp_path / "list")
+    assert overview.estimate() == Estimate(files_total=0, bytes_total=0, bytes_left=0)
+    others = Overview(found)
+    with others.looking(jobs=MOST_JOBS_ALONE + 1, rank=0, is_alone=True, sees_all=False):
+        pass
+    assert others.estimate() is None

@@ -119,7 +119,7 @@ def _root_of(cluster: Named) -> str:
     if not name or "/" in name or (scheme is not None and scheme not in HDFS):
         raise UsageError(
             f"{cluster}: expected HOST, HOST:PORT or the name of a nameservice. The path is "
-            "--target-hdfs-path"
+            "--target-hdfs-path."
         )
     if scheme in (None, "hdfs") and ":" not in name and name not in _nameservices():
         name = f"{name}:{_NAMENODE_PORT}"

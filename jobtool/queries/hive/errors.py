@@ -110,7 +110,7 @@ def of_connecting(error: Exception, server: str, mechanism: str) -> JobtoolError
     if kerberos and (refused or type(error).__name__ == "GSSError" or "SASL" in text):
         return CredentialsError(
             f"{server}: Kerberos doesn't let you in: {said}. Get a ticket by kinit (klist shows "
-            "whether there is one); kerberos_service_name and krb_host must name the server's"
+            "whether there is one); kerberos_service_name and krb_host must name the server's."
         )
     if refused or code in (401, 403):
         return CredentialsError(
@@ -118,10 +118,10 @@ def of_connecting(error: Exception, server: str, mechanism: str) -> JobtoolError
             "connection, and the password in JOBTOOL_QUERY_PASSWORD"
         )
     if code in (404, 405):
-        return StoreSettingsError(f"{server}: {said}. Check http_path in the connection")
+        return StoreSettingsError(f"{server}: {said}. Check http_path in the connection.")
     return UnreachableError(
         f"can't connect to {server}: {said}. If it runs, check auth_mechanism ({mechanism}), "
-        "use_ssl and use_http_transport in the connection: they must be the server's"
+        "use_ssl and use_http_transport in the connection: they must be the server's."
     )
 
 

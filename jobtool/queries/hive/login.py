@@ -103,7 +103,9 @@ class Login:
         if self.mechanism == "JWT" and not by_http:
             raise UsageError("connection: auth_mechanism=JWT needs use_http_transport=true")
         if self.mechanism == "JWT" and self.user is not None:
-            raise UsageError("connection: auth_mechanism=JWT takes no user; the token names it")
+            raise UsageError(
+                "connection: auth_mechanism=JWT takes no user; the token names it. Leave it out."
+            )
         if self.mechanism == "GSSAPI" and importlib.util.find_spec("kerberos") is None:
             raise UsageError(
                 "connection: auth_mechanism=GSSAPI needs the package kerberos: "

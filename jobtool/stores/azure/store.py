@@ -112,6 +112,10 @@ class AzureStore:
         """Yield every blob below the root."""
         yield from self._listing.entries()
 
+    def require_name(self, path: str) -> None:
+        """Raise ``FileError`` for a name that no blob can have."""
+        self._blobs.new_name(path)
+
     def check_access(self, *, write: bool) -> None:
         """List one blob or, with ``write``, ask for a write whose condition can't be met."""
         if write:

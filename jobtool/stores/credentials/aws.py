@@ -245,7 +245,8 @@ def _from_session(session: Any) -> AwsKeys:
             )
     raise ProviderError(
         "expected AWS credentials in the environment, AWS's files or this machine's role; "
-        "found none. Log in, set AWS_PROFILE, or name a profile: [credentials] in joblist.toml."
+        "found none. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE, log in, or "
+        "name a profile: [credentials] in joblist.toml."
     )
 
 

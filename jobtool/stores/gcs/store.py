@@ -105,6 +105,10 @@ class GcsStore:
         """Yield every object below the root."""
         yield from self._listing.entries()
 
+    def require_name(self, path: str) -> None:
+        """Raise ``FileError`` for a name that no object can have."""
+        self._objects.new_name(path)
+
     def check_access(self, *, write: bool) -> None:
         """List one object or, with ``write``, ask for a write whose condition can't be met."""
         if write:

@@ -35,6 +35,18 @@ class Checksummed(msgspec.Struct, frozen=True):
     value: str
 
 
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of a folder's own quotas is used. A quota that isn't set is negative.
+
+    ``names`` are files and folders. ``space_bytes`` count each copy of a block.
+    """
+
+    names: int
+    names_quota: int
+    space_bytes: int
+    space_quota_bytes: int
+
+
 class Client(Protocol):
     """Calls of HDFS. Paths are absolute. All raise the errors of ``hdfs.errors``."""
 
@@ -66,6 +78,9 @@ class Client(Protocol):
 
     def delete(self, path: str, *, recursive: bool = False) -> None:
         """Remove a file or folder, if it is there."""
+
+    def usage(self, path: str) -> Usage:
+        """Return a folder's own quotas, and how much of them is used."""
 
     def make_folder(self, path: str) -> None:
         """Make a folder and those above it. Keep an existing one."""

@@ -74,6 +74,7 @@ def _open(location: Location, opening: Opening) -> Store:
         read_back=opening.setup.read_back,
         composites=clients.composites,
         keeps_mode="mode" in opening.setup.keep,
+        copies=getattr(opening.settings, "replication", None),
     )
 
 

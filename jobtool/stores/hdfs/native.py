@@ -18,7 +18,7 @@ from jobtool.errors import (
     StoreSettingsError,
 )
 from jobtool.names import quote
-from jobtool.stores.hdfs.client import Status
+from jobtool.stores.hdfs.client import Status, Usage
 from jobtool.stores.hdfs.errors import ExistsError, InTheWayError, brief, judge, unreachable
 
 T = TypeVar("T")
@@ -104,6 +104,16 @@ class NativeClient:
         """Remove a file or folder, if it is there."""
         self._asking(path, lambda: self._client.delete(path, recursive))
 
+    def usage(self, path: str) -> Usage:
+        """Return a folder's own quotas, and how much of them is used."""
+        found = self._asking(path, lambda: self._client.get_content_summary(path))
+        return Usage(
+            names=found.file_count + found.directory_count,
+            names_quota=_signed(found.quota),
+            space_bytes=found.space_consumed,
+            space_quota_bytes=_signed(found.space_quota),
+        )
+
     def make_folder(self, path: str) -> None:
         """Make a folder and those above it."""
         self._asking(path, lambda: self._client.mkdirs(path, 0o755, True))
@@ -146,6 +156,11 @@ class NativeClient:
                 "folder HADOOP_CONF_DIR; found neither"
             )
         return StoreError(f"{quote(url)}: {brief(text)}")
+
+
+def _signed(number: int) -> int:
+    """Return a number that hdfs-native takes for one without a sign."""
+    return number - 2**64 if number >= 2**63 else number
 
 
 def _status(found: hdfs_native.FileStatus) -> Status:

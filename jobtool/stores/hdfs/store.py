@@ -24,12 +24,14 @@ from jobtool.errors import (
     StoreError,
 )
 from jobtool.names import quote
+from jobtool.stores.beforehand import Room
 from jobtool.stores.hdfs import listing
 from jobtool.stores.hdfs.client import Client, Extras
 from jobtool.stores.hdfs.comparing import Cluster, is_still, text_of, verified_by
 from jobtool.stores.hdfs.composites import Composites
 from jobtool.stores.hdfs.errors import ExistsError, InTheWayError
 from jobtool.stores.hdfs.proofs import Proofs, Sending
+from jobtool.stores.hdfs.room import existing, rooms
 from jobtool.stores.hdfs.uploads import Uploads
 from jobtool.stores.local.temporaries import Temporaries
 from jobtool.stores.location import Location
@@ -59,7 +61,7 @@ class HdfsStore:
 
     ``owner`` marks temporary files. With ``read_back`` no checksum is accepted as proof.
     ``composites`` asks for composite CRCs of files of ``hdfs://``. With ``keeps_mode`` the
-    permissions of files are read.
+    permissions of files are read. ``copies`` of each block are written; None for the cluster's own.
     """
 
     capabilities = Capabilities(keeps=frozenset({"times", "mode"}))
@@ -75,8 +77,10 @@ class HdfsStore:
         read_back: bool = False,
         composites: Composites | None = None,
         keeps_mode: bool = True,
+        copies: int | None = None,
     ) -> None:
         self.url = location.url
+        self._cluster_url, self._copies = location.root, copies
         self._client = client
         self._root = f"/{location.path}" if location.path else ""
         self._keeps_mode = keeps_mode
@@ -106,9 +110,8 @@ class HdfsStore:
         """Return the absolute path of a file to write. Raise ``FileError`` for a bad name."""
         full = self._full(check_path(path))
         if ":" in path:
-            raise FileError(
-                f"{quote(self.url_of(path))}: HDFS allows no ':' in a name. Rename the file."
-            )
+            url = quote(self.url_of(path))
+            raise FileError(f"{url}: HDFS allows no ':' in a name. Rename the file.")
         return full
 
     def stat(self, path: str, *, file_only: bool = False) -> StatResult:
@@ -130,6 +133,14 @@ class HdfsStore:
         """Yield everything below the root, without opening folders that are left out."""
         return listing.tree(self._client, self._root, self.url, excludes)
 
+    def require_name(self, path: str) -> None:
+        """Raise ``FileError`` for a name that HDFS can't hold."""
+        self._target(path)
+
+    def room(self) -> Sequence[Room]:
+        """Return what quotas leave."""
+        return [*rooms(self._client, self._cluster_url, self._root, self._copies)]
+
     def check_access(self, *, write: bool) -> None:
         """List the root or, with ``write``, make and remove a file in it.
 
@@ -138,10 +149,7 @@ class HdfsStore:
         if not write:
             next(self._client.list(self._root or "/"), None)
             return
-        folder = self._root
-        while folder and self._client.status(folder) is None:
-            folder = folder.rpartition("/")[0]
-        temporary = f"{folder}/{self._temporaries.new()}"
+        temporary = f"{existing(self._client, self._root)}/{self._temporaries.new()}"
         try:
             self._client.create(temporary, [b"1"], mode=_MODE, parents=False)
         finally:

@@ -31,7 +31,8 @@ from jobtool.errors import (
 )
 from jobtool.names import quote
 from jobtool.redact import Unshown
-from jobtool.stores.hdfs.client import Checksummed, Status
+from jobtool.stores.hdfs.body import Body
+from jobtool.stores.hdfs.client import Checksummed, Status, Usage
 from jobtool.stores.hdfs.errors import InTheWayError, brief, judge, unreachable
 
 _API = "/webhdfs/v1"
@@ -134,7 +135,7 @@ class WebClient:
             "replication": self._setup.replication,
             "blocksize": self._setup.block_bytes,
         }
-        body = _Body(chunks)
+        body = Body(chunks)
         try:
             self._moved("PUT", path, "CREATE", body=body, **options)
         except BaseException:
@@ -166,6 +167,22 @@ class WebClient:
     def delete(self, path: str, *, recursive: bool = False) -> None:
         """Remove a file or folder, if it is there."""
         self._asked("DELETE", path, "DELETE", recursive="true" if recursive else "false")
+
+    def usage(self, path: str) -> Usage:
+        """Return a folder's own quotas, and how much of them is used."""
+        answer = self._json("GET", path, "GETCONTENTSUMMARY")
+        found = self._field(path, answer, "ContentSummary")
+        try:
+            return Usage(
+                names=found["fileCount"] + found["directoryCount"],
+                names_quota=found["quota"],
+                space_bytes=found["spaceConsumed"],
+                space_quota_bytes=found["spaceQuota"],
+            )
+        except (KeyError, TypeError):
+            raise unreachable(
+                self.servers[self._active], "its answer isn't one of WebHDFS"
+            ) from None
 
     def make_folder(self, path: str) -> None:
         """Make a folder and those above it."""
@@ -321,25 +338,6 @@ class WebClient:
             raise unreachable(
                 self.servers[self._active], "its answer isn't one of WebHDFS"
             ) from None
-
-
-class _Body:
-    """The chunks of a request, as urllib3 takes them. Remembers if they broke off."""
-
-    def __init__(self, chunks: Iterable[bytes | memoryview]) -> None:
-        self._chunks = chunks
-        self.has_failed = False
-
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            for chunk in self._chunks:
-                if len(chunk):
-                    yield bytes(chunk)
-        except GeneratorExit:
-            raise
-        except BaseException:
-            self.has_failed = True
-            raise
 
 
 def _without_query(error: Exception) -> str:

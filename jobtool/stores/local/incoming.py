@@ -47,7 +47,7 @@ class Incoming:
                 f"expected {quote(full)} to be a folder that only this user may enter (user {own}, "
                 f"mode {_FOLDER_MODE:04o}); found {kind} of user {found.st_uid}, mode {mode:04o}. "
                 "Look who made it, and remove it. If it comes back like that, the filesystem keeps "
-                "no owners or modes: use another method there"
+                "no owners or modes: use another method there."
             )
 
     def take(self, path: str, target: str, size: int) -> bool:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from jobtool.stores.beforehand import Room
 from jobtool.stores.local import listing, reading
+from jobtool.stores.local.errors import read_error
 from jobtool.stores.local.incoming import Incoming
 from jobtool.stores.local.links import LinkPolicy
+from jobtool.stores.local.longnames import NameLimits
+from jobtool.stores.local.room import room_of
 from jobtool.stores.local.temporaries import Temporaries
 from jobtool.stores.local.tree import Tree
 from jobtool.stores.local.walk import DEFAULT_LISTING_THREADS, list_tree
@@ -64,6 +69,7 @@ class LocalStore:
         self._temporaries = Temporaries(owner)
         self._writer = Writer(self._tree, self._temporaries, read_back=read_back)
         self._incoming = Incoming(self._tree, self._temporaries)
+        self._names = NameLimits(self._tree)
 
     @property
     def url(self) -> str:
@@ -91,6 +97,21 @@ class LocalStore:
             self._writer.check_access()
         else:
             listing.check_readable(self._tree.root)
+
+    def may_read(self, path: str) -> bool:
+        """Return False if this user may not read a file, by its mode and access list."""
+        return os.access(self._tree.full(path), os.R_OK, effective_ids=True)
+
+    def require_name(self, path: str) -> None:
+        """Raise ``FileError`` for a name that is too long for the filesystem."""
+        self._names.require(path)
+
+    def room(self) -> Sequence[Room]:
+        """Return what the filesystem and this user's quotas leave."""
+        try:
+            return room_of(self._tree.root)
+        except OSError as error:
+            raise read_error(error, self._tree.root) from None
 
     def list(self) -> Iterator[Entry | Special | Unlisted]:
         """Yield everything below the root, with links by policy."""

@@ -105,6 +105,10 @@ class S3Store:
             raise FileError(f"{quote(self.url_of(path))}: S3 keys have at most 1024 bytes")
         return key
 
+    def require_name(self, path: str) -> None:
+        """Raise ``FileError`` for a name that no key can have."""
+        self._key(check_path(path))
+
     def stat(self, path: str, *, file_only: bool = False) -> StatResult:
         """Return what is at ``path``. A folder takes a second request."""
         refused: RefusedError | None = None

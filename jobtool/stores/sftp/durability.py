@@ -82,5 +82,5 @@ class Durability:
                 raise StoreUnavailableError(
                     f"not all that was written has reached the medium of {quote(self._url)}: "
                     f"{error.reason or error.code}. Files without a receipt are read again by the "
-                    "next attempt"
+                    "next attempt."
                 ) from None

@@ -39,19 +39,9 @@ async def writing(session: Session, full: bytes, url: str) -> AsyncIterator[None
 
 async def _reason(session: Session, full: bytes, url: str) -> JobtoolError | None:
     """Return the error for a filesystem that is full or read-only, by statvfs@openssh.com."""
-    folder = full.rpartition(b"/")[0] or b"/"
-    while True:
-        try:
-            found = await session.sftp.statvfs(folder)
-            break
-        except MISSING:
-            if folder == b"/":
-                return None
-            folder = folder.rpartition(b"/")[0] or b"/"
-        except LOST:
-            raise
-        except asyncssh.SFTPError:
-            return None
+    found = await filesystem_of(session, full.rpartition(b"/")[0] or b"/")
+    if found is None:
+        return None
     what = ""
     if found.flags & _READ_ONLY:
         what = "its filesystem is read-only"
@@ -60,3 +50,21 @@ async def _reason(session: Session, full: bytes, url: str) -> JobtoolError | Non
     elif found.files and not found.favail:
         what = "its filesystem can hold no more files"
     return StoreUnavailableError(f"can't write {quote(url)}: {what}") if what else None
+
+
+async def filesystem_of(session: Session, folder: bytes) -> asyncssh.SFTPVFSAttrs | None:
+    """Return the filesystem of a folder, or of the innermost above it that is there.
+
+    None if the server doesn't tell. Raises the errors of a lost connection.
+    """
+    while True:
+        try:
+            return await session.sftp.statvfs(folder)
+        except MISSING:
+            if folder == b"/":
+                return None
+            folder = folder.rpartition(b"/")[0] or b"/"
+        except LOST:
+            raise
+        except asyncssh.SFTPError:
+            return None

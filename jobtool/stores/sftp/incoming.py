@@ -57,7 +57,7 @@ class Incoming:
             if not stat.S_ISDIR(mode) or mode & 0o077:
                 raise FileError(
                     f"expected {quote(self._tree.url_of(folder))} to be a folder that only this "
-                    "user may enter; found something else. Look who made it, and remove it"
+                    "user may enter; found something else. Look who made it, and remove it."
                 ) from None
             # Only the owner may do this.
             await session.sftp.setstat(full, asyncssh.SFTPAttrs(permissions=_FOLDER_MODE))

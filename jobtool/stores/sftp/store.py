@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from jobtool.stores.beforehand import Room
 from jobtool.stores.local.links import LinkPolicy
 from jobtool.stores.local.temporaries import Temporaries
 from jobtool.stores.overssh import SshTarget
@@ -11,6 +12,7 @@ from jobtool.stores.preserve import KEEP_BY_DEFAULT, Kept
 from jobtool.stores.sftp import listing, reading
 from jobtool.stores.sftp.connection import Link
 from jobtool.stores.sftp.incoming import Incoming
+from jobtool.stores.sftp.room import room_of
 from jobtool.stores.sftp.tree import Tree
 from jobtool.stores.sftp.writing import Writer
 from jobtool.stores.store import (
@@ -90,6 +92,10 @@ class SftpStore:
     def children(self, path: str) -> Iterator[Child]:
         """Yield what is directly inside ``path``."""
         return listing.children(self._link, self._tree, path)
+
+    def room(self) -> Sequence[Room]:
+        """Return what the filesystem leaves, if the server has ``statvfs@openssh.com``."""
+        return self._link.run(lambda session: room_of(session, self._tree), again=True)
 
     def check_access(self, *, write: bool) -> None:
         """List the root or, with ``write``, make and remove a file in it.

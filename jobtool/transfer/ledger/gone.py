@@ -116,5 +116,5 @@ class Gone:
 def _gone(path: str) -> SourceError:
     return SourceError(
         f"{quote(path)} was there at an earlier attempt, did not arrive, and is gone. Put it back; "
-        "or, if it was renamed or removed on purpose, go on without it: --if-gone ignore"
+        "or, if it was renamed or removed on purpose, go on without it: --if-gone ignore."
     )

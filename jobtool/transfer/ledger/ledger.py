@@ -45,7 +45,7 @@ def _ignore(record: FileRecord) -> None:
 class Ledger:
     """What is known about each file of a plan, from its records and its destination.
 
-    A million files take about 12 bytes each. Threads may call it. ``jobtool.transfer.decision``
+    A million files take about 16 bytes each. Threads may call it. ``jobtool.transfer.decision``
     says what to do with a file, from what ``known`` returns. ``methods`` records the files that
     were given to methods other than ``stream``, ``forms`` those that are compressed or unpacked by
     the setting ``compression``. ``attempt`` is the number of the attempt, from 1. Only the ledger
@@ -69,6 +69,7 @@ class Ledger:
         self._ours = bytearray()
         self._named = bytearray()  # by a listing in the journal
         self._sizes = array("q")  # at the destination
+        self._attempts = array("i")  # of the last receipt
         self._uploads: dict[int, UploadUnderWay] = {}
         self._intended: dict[int, int] = {}
         self._digests: dict[int, KnownDigests] = {}
@@ -86,6 +87,7 @@ class Ledger:
         """Make room for files that were added to the plan. Nothing is known about them."""
         count = len(self.plan) - len(self._proven)
         self._sizes.extend(array("q", [MISSING]) * count)
+        self._attempts.extend(array("i", [0]) * count)
         for flags in (self._ours, self._named, self._proven):
             flags.extend(bytes(count))
         self.methods.grow(count)
@@ -95,8 +97,9 @@ class Ledger:
     ) -> None:
         """Add records, as if the destination still held the files that they prove.
 
-        - A receipt counts if it ``is_proof`` and the source has the same size and time; else the
-          file is sent again. ``compare`` then asks the destination.
+        - A receipt counts if it ``is_proof`` and the source has the same size and time, and none is
+          of a later attempt, since the destination holds what that one is about. Else the file is
+          sent again. ``compare`` then asks the destination.
         - The last upload of a file counts if its source is the same and no receipt followed.
         - A part counts for the upload that it names.
 
@@ -138,6 +141,11 @@ class Ledger:
         if isinstance(record, Receipt):
             self._ours[number] = 1
             self.forms.note_receipt(number, record)
+            if record.attempt < self._attempts[number]:
+                return
+            if record.attempt > self._attempts[number]:
+                self._attempts[number] = record.attempt
+                self._mark(number, is_proven=False)
         if not self.plan.proves(record, number):
             return
         if isinstance(record, UploadRecord):
@@ -154,6 +162,7 @@ class Ledger:
             self.plan.add(entry, destination_path)
             self.grow()
             self._ours[-1] = self._named[-1] = 1
+            self._attempts[-1] = receipt.attempt
             self.forms.note_receipt(len(self.plan) - 1, receipt)
             self._mark(len(self.plan) - 1, is_proven=True)
 
@@ -288,6 +297,7 @@ class Ledger:
         """Record the receipt of a file that has arrived, or was found at the destination."""
         self._append(receipt)
         with self._lock:
+            self._attempts[number] = max(self._attempts[number], receipt.attempt)
             self._mark(number, is_proven=True)
 
     def absorb(self, records: Iterable[Record]) -> None:

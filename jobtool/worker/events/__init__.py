@@ -21,8 +21,8 @@ from jobtool.worker.events.jobs import (
     JobUnsuitable,
     RowsChanged,
     Waiting,
-    WouldTransfer,
 )
+from jobtool.worker.events.preview import Preview, PreviewProgress, WouldTransfer
 from jobtool.worker.events.steering import (
     ControlKept,
     OrderChosen,
@@ -79,6 +79,8 @@ __all__ = [
     "MethodUsed",
     "NoTimeLeft",
     "OrderChosen",
+    "Preview",
+    "PreviewProgress",
     "RowsChanged",
     "RunProgress",
     "Scanning",

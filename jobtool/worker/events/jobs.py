@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from jobtool.events import Event
 from jobtool.jobs.job import Job
 from jobtool.jobs.settings import Settings
 from jobtool.level import Level
 from jobtool.names import quote
+from jobtool.transfer.progress import FileUnderWay
 from jobtool.units import duration_text, rate_text, size_text
 from jobtool.worker.jobtext import What, source_text, started_text, what_of
 
@@ -105,7 +106,8 @@ class JobProgress(Event, frozen=True, kw_only=True):
     For an export the files are its chunks, and the totals of files and bytes are those of the
     chunks made so far. ``rows_done`` are the rows that the query has given in this attempt,
     including those of chunks that have arrived before. ``rows_total`` and ``seconds_left`` are None
-    as long as the number of rows isn't known.
+    as long as the number of rows isn't known. ``under_way`` are the largest of the large files
+    under way, each with ``path``, ``bytes_done`` and ``bytes_total``.
     """
 
     kind: ClassVar[str] = "progress"
@@ -124,6 +126,19 @@ class JobProgress(Event, frozen=True, kw_only=True):
     seconds_left: float | None = None
     files_proven: int = 0
     bytes_proven: int = 0
+    under_way: tuple[FileUnderWay, ...] = ()
+
+    def json(self) -> dict[str, Any]:
+        """Return plain values."""
+        files = [
+            {
+                "path": quote(each.path),
+                "bytes_done": each.bytes_done,
+                "bytes_total": each.bytes_total,
+            }
+            for each in self.under_way
+        ]
+        return {**super().json(), "under_way": files}
 
     def text(self) -> str:
         """Return the sentence."""
@@ -318,32 +333,4 @@ class CredentialsTooShort(Event, frozen=True, kw_only=True):
             f"{quote(self.job)}: takes another {duration_text(self.seconds_left)} at the rate so "
             f"far, and its credentials ({self.provider}) end at {self.expires} and can't be "
             "renewed; it will be handed back then"
-        )
-
-
-class WouldTransfer(Event, frozen=True, kw_only=True):
-    """A dry run found a job that a worker would do. ``what`` is as in ``JobStarted``.
-
-    ``after`` is the ID of a job that must be done before; None if it can be done now.
-    """
-
-    kind: ClassVar[str] = "would-transfer"
-    job: str
-    source: str
-    destination: str
-    what: What = "files"
-    after: str | None = None
-
-    def text(self) -> str:
-        """Return the sentence."""
-        if self.what not in ("files", "rows", "manifest"):
-            ends = " -> ".join(quote(end) for end in (self.source, self.destination) if end)
-            after = "" if self.after is None else f", after {self.after}"
-            return f"Would do {quote(self.job)}: {ends}{after}"
-        if self.what == "rows":
-            return f"Would export {quote(self.job)}: {self.source} -> {quote(self.destination)}"
-        if self.what == "manifest":
-            return f"Would then write the manifest and _SUCCESS: {quote(self.destination)}"
-        return (
-            f"Would transfer {quote(self.job)}: {quote(self.source)} -> {quote(self.destination)}"
         )

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import shlex
+from collections.abc import Sized
 from typing import ClassVar
 
 from jobtool.events import Event
 from jobtool.jobs.limits import rate_text as rate_as_written
 from jobtool.level import Level
 from jobtool.names import quote
+from jobtool.report.estimate import about_text
 from jobtool.units import duration_text, rate_text, size_text
 
 #: How many of the files that hang are named.
 _STALLED_NAMED = 3
 
 _MEGABYTE = 1_000_000
+
+#: The line at the end of a shorter run doesn't repeat what its jobs' lines say.
+_SHORT_SECONDS = 20.0
 
 
 class JobsFound(Event, frozen=True, kw_only=True):
@@ -24,6 +30,12 @@ class JobsFound(Event, frozen=True, kw_only=True):
     count: int
     path: str
     chosen: int | None = None
+
+    @classmethod
+    def of(cls, path: str, found: Sized, chosen: Sized) -> JobsFound:
+        """Return the event for jobs that were found, and the chosen ones of them."""
+        of_all = None if len(chosen) == len(found) else len(chosen)
+        return cls(count=len(found), path=path, chosen=of_all)
 
     def text(self) -> str:
         """Return the sentence."""
@@ -172,11 +184,17 @@ class Stalled(Event, frozen=True, kw_only=True):
 
 
 class RunProgress(Event, frozen=True, kw_only=True):
-    """The progress of all ranks of a rank group together.
+    """The progress of a worker, or of all ranks of a rank group together, and of the whole list.
 
     ``workers`` of them are still running. ``rate_mb_s`` is in units of 10**6 bytes a second. For an
     export the files are its chunks, and ``rows_read`` are the rows that its queries gave; None for
     joblists that copy files.
+
+    The rest is about all jobs of the joblist, whoever does them; None as long as it isn't known.
+    ``list_jobs_done`` of ``list_jobs`` are a success. ``list_bytes_done`` have arrived, of
+    ``list_bytes``, which ``is_estimated`` if not all jobs have been listed.
+    ``list_bytes_per_second`` is the rate now of all workers, ``seconds_left`` how long the rest
+    takes at it.
     """
 
     kind: ClassVar[str] = "run-progress"
@@ -188,18 +206,58 @@ class RunProgress(Event, frozen=True, kw_only=True):
     rate_mb_s: float
     rows_read: int | None = None
     rows_per_second: float | None = None
+    list_jobs: int | None = None
+    list_jobs_done: int | None = None
+    list_files: int | None = None
+    list_files_done: int | None = None
+    list_bytes: int | None = None
+    list_bytes_done: int | None = None
+    is_estimated: bool | None = None
+    list_bytes_per_second: float | None = None
+    seconds_left: float | None = None
+
+    @property
+    def share_done(self) -> float | None:
+        """The part of the whole list that is done, from 0 to 1; None if that isn't known.
+
+        It is one of bytes. A list of empty files has none; then it is one of jobs.
+        """
+        done, total = self.list_bytes_done, self.list_bytes
+        if not total:
+            done, total = self.list_jobs_done, self.list_jobs
+        return None if done is None or not total else min(done / total, 1.0)
 
     def text(self) -> str:
         """Return the sentence."""
         jobs = f"{self.jobs_done}/{self.jobs_total} jobs by {self.workers} worker(s)"
         moved = f"{size_text(self.bytes_sent)}, {rate_text(self.rate_mb_s * _MEGABYTE)}"
         if self.rows_read is None:
-            return f"{jobs}, {self.files_sent} files, {moved}"
-        per_second = self.rows_per_second or 0
-        return (
-            f"{jobs}, {self.rows_read:,} rows, {self.files_sent} chunks, {moved}, "
-            f"{per_second:,.0f} rows/s"
-        )
+            here = f"{jobs}, {self.files_sent} files, {moved}"
+        else:
+            per_second = self.rows_per_second or 0
+            here = (
+                f"{jobs}, {self.rows_read:,} rows, {self.files_sent} chunks, {moved}, "
+                f"{per_second:,.0f} rows/s"
+            )
+        whole = self.whole_text()
+        return f"{here}. Whole list: {whole}" if whole else here
+
+    def whole_text(self) -> str:
+        """Return how far the whole list is; empty if that isn't known."""
+        share = self.share_done
+        if share is None:
+            return ""
+        # Rounded down: 100 % is said once all is there.
+        told = [f"{math.floor(100 * share)} %"]
+        if self.list_bytes:
+            told[0] += f" of {'about ' if self.is_estimated else ''}{size_text(self.list_bytes)}"
+        if self.list_jobs is not None:
+            told.append(f"{self.list_jobs_done:,}/{self.list_jobs:,} jobs")
+        if self.list_bytes_per_second is not None:
+            told.append(rate_text(self.list_bytes_per_second))
+        if self.seconds_left is not None:
+            told.append(f"about {about_text(self.seconds_left)} left")
+        return ", ".join(told)
 
 
 class WorkerStopped(Event, frozen=True, kw_only=True):
@@ -226,7 +284,9 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
     them until ``not_before``, in UTC. ``premature`` of them come after steps of packages that
     aren't done yet, ``blocked`` after jobs in error, ``stuck`` ones of them after missing jobs.
     ``elsewhere`` are for workers at other sites than ``site``. ``paused`` ones were paused by a
-    person. All these are of the jobs that were chosen; ``not_chosen`` counts the others.
+    person. All these are of the jobs that were chosen; ``not_chosen`` counts the others. These
+    workers have sent ``files_sent`` files and ``bytes_sent`` bytes in ``seconds``, and tried
+    ``retries`` times again.
     """
 
     kind: ClassVar[str] = "finished"
@@ -251,6 +311,10 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
     site: str | None = None
     paused: int = 0
     not_chosen: int = 0
+    files_sent: int = 0
+    bytes_sent: int = 0
+    retries: int = 0
+    seconds: float = 0.0
 
     def mark(self) -> str:
         """Return the symbol that its line begins with."""
@@ -281,7 +345,19 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
         return (
             f"{stopped}{who} finished {self.succeeded} job(s), {self.failed} in error{back}. "
             f"{self._whose} {', '.join(left) if left else 'nothing left to do'}."
-            f"{self._next()}"
+            f"{self._sent()}{self._next()}"
+        )
+
+    def _sent(self) -> str:
+        """Return what was sent; nothing for a run whose jobs' lines are still to be seen."""
+        if self.seconds < _SHORT_SECONDS or not self.bytes_sent:
+            return ""
+        files = f"{self.files_sent:,} file{'' if self.files_sent == 1 else 's'}"
+        rate = rate_text(self.bytes_sent / self.seconds)
+        again = f", {self.retries:,} tries again" if self.retries else ""
+        return (
+            f"\n  Sent: {files}, {size_text(self.bytes_sent)} in {duration_text(self.seconds)}, "
+            f"{rate} on average{again}"
         )
 
     @property

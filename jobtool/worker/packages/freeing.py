@@ -146,7 +146,7 @@ def _require_freed(joblist: JobList, job_id: str, tar: str) -> None:
     raise VanishedError(
         f"expected the package {quote(tar)}, or a record that this job has freed it; found "
         "neither. Is its filesystem mounted here? If you have removed it yourself, remove this "
-        "job's file"
+        "job's file."
     )
 
 

@@ -159,7 +159,7 @@ class Legs:
             try:
                 found = msgspec.json.decode(file.read(1 << 20), type=_LegFile)
             except msgspec.DecodeError as error:
-                raise JobFileError(f"{quote(path)}: {error}. Remove the file") from None
+                raise JobFileError(f"{quote(path)}: {error}. Remove the file.") from None
         return replace(found, job=unquote(found.job))
 
 

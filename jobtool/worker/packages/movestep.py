@@ -210,7 +210,7 @@ class MoveStep(CopyStep):
         self._records.remove_table()
         raise PackageError(
             f"{quote(url)}: expected the MD5 {manifest.tar.md5}, as its manifest says; read {md5}. "
-            "The tar was damaged there. Have it copied there again, then: jobtool retry"
+            "The tar was damaged there. Have it copied there again, then: jobtool retry."
         )
 
     def _require_free(self, claimed: ClaimedJob, context: StepContext) -> None:
@@ -234,7 +234,7 @@ class MoveStep(CopyStep):
                 f"{quote(destination.url)}: expected no other package {quote(package)}; found one "
                 f"of {there.tar.size} bytes with {len(there.items)} items, where this one has "
                 f"{size} bytes and {len(items)}. Remove the other one, or make the joblist with "
-                "another --name"
+                "another --name."
             )
 
     def _package_store(self, claimed: ClaimedJob, context: StepContext) -> PackageStore:

@@ -47,6 +47,6 @@ class ReleaseStep(FilesStep):
         if done.stay:
             raise StaysError(
                 f"{done.stay} file(s) stay, since not all is as its proof says: see the lines "
-                "above. Nothing of the package is freed here before that is put right"
+                "above. Nothing of the package is freed here before that is put right."
             )
         self.totals = Totals(files=done.files, bytes=done.bytes)

@@ -64,7 +64,7 @@ class VerifyStep(FilesStep):
         if wrong:
             raise FoundDamageError(
                 f"{wrong} of {found.files} files are missing, changed or can't be read. Those that "
-                "can be are brought again"
+                "can be are brought again."
             )
         self.totals = Totals(files=found.files, bytes=found.bytes)
 

@@ -229,7 +229,7 @@ def _location_of(place: str, sites: Sites) -> SiteLocation:
     if found is None or location not in found.locations:
         raise RouteError(
             f"{quote(sites.path)}: expected the location {place}, which the package's way passes; "
-            "found none. Put it back"
+            "found none. Put it back."
         )
     return found.locations[location]
 

@@ -1,0 +1,1 @@
+"""A second look at a source: what is new, changed or gone, and what of that follows."""

@@ -1,0 +1,77 @@
+"""How far the whole joblist is, as a worker tells it: looked at by a thread of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from jobtool.errors import JobtoolError
+from jobtool.report.estimate import Estimate
+
+if TYPE_CHECKING:
+    from jobtool.jobs.joblist import JobList
+
+#: Nothing is looked at before: a short run needn't know.
+_FIRST_SECONDS = 2.0
+
+#: How long a look may read new job files.
+_LOOK_SECONDS = 0.5
+
+_SHORTEST_PAUSE_SECONDS = 2.0
+
+#: The looks of all workers together take this part of a core, and as much of the filesystem.
+_SHARE = 0.05
+
+#: A longer joblist isn't looked at by single workers, of which there may be a thousand.
+MOST_JOBS_ALONE = 20_000
+
+
+class Overview:
+    """Estimates how much there is to do. Nothing here raises.
+
+    Nothing waits for the filesystem but the thread. ``latest`` is None as long as not all jobs have
+    been read, or if they can't be.
+    """
+
+    def __init__(self, joblist: JobList, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.latest: Estimate | None = None
+        self._joblist = joblist
+        self._monotonic = monotonic
+        self._is_over = threading.Event()
+        # A daemon: the joblist's filesystem may hang.
+        self._thread = threading.Thread(target=self._run, name="overview", daemon=True)
+
+    def estimate(self) -> Estimate | None:
+        """Return the last estimate."""
+        return self.latest
+
+    @contextlib.contextmanager
+    def looking(self, *, jobs: int, rank: int, is_alone: bool, sees_all: bool) -> Iterator[None]:
+        """Look at the list of so many jobs during the block, if a worker of this rank should."""
+        if rank == 0 and (sees_all or not is_alone or jobs <= MOST_JOBS_ALONE):
+            with contextlib.suppress(RuntimeError):  # no thread, because of a limit
+                self._thread.start()
+        try:
+            yield
+        finally:
+            self._is_over.set()
+
+    def _run(self) -> None:
+        from jobtool.report.live import LiveJoblist
+
+        pause = _FIRST_SECONDS
+        live: LiveJoblist | None = None
+        while not self._is_over.wait(pause):
+            began = self._monotonic()
+            try:
+                live = live or LiveJoblist(self._joblist)
+                live.look(_LOOK_SECONDS)
+                self.latest = None if live.unread else live.estimate()
+                workers = max(len(live.states), 1)
+            except (JobtoolError, OSError):
+                workers = 1
+            took = self._monotonic() - began
+            pause = max(_SHORTEST_PAUSE_SECONDS, took * workers / _SHARE)
