@@ -7,8 +7,9 @@ import click
 from jobtool.cli.catalogoptions import catalog_options
 from jobtool.cli.console import DONE, Console
 from jobtool.cli.lines import CompactedLine, RebuiltLine
-from jobtool.cli.options import OneLineErrors, command, output_options, unknown_command
+from jobtool.cli.options import OneLineErrors, command, output_options
 from jobtool.cli.version import version_option
+from jobtool.cli.wrongusage import unknown_command
 from jobtool.names import quote
 
 

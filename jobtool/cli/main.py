@@ -6,9 +6,10 @@ from importlib import import_module
 
 import click
 
-from jobtool.cli.options import OneLineErrors, unknown_command
+from jobtool.cli.options import OneLineErrors
 from jobtool.cli.utf8 import ensure_utf8
 from jobtool.cli.version import version_option
+from jobtool.cli.wrongusage import unknown_command
 
 #: The commands by name, and the modules whose ``cli`` they are.
 COMMANDS = {

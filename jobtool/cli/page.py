@@ -22,6 +22,24 @@ _GAP = "  "
 _LEAST = 6
 
 
+def cell_len(text: str) -> int:
+    """Return how many columns a text takes. rich is only loaded for more than ASCII."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len as length_of
+
+    return length_of(text)
+
+
+def _cut_to(text: str, width: int) -> str:
+    """Return what fits in so many columns of the start of a text, filled up with spaces."""
+    if text.isascii():
+        return text[:width].ljust(width)
+    from rich.cells import set_cell_size
+
+    return set_cell_size(text, width)
+
+
 class Page:
     """How lines are made: for a terminal of ``width`` columns, None for output without a width.
 
@@ -63,7 +81,7 @@ class Page:
                 line = joined
             is_empty = False
             while self._is_hard and cell_len(line) > room:
-                part = set_cell_size(line, room).rstrip()
+                part = _cut_to(line, room).rstrip()
                 lines.append(part)
                 line, room = " " * indent + line[len(part) :], self.width
         lines.append(line)
@@ -74,11 +92,11 @@ class Page:
         if cell_len(text) <= width:
             return text
         room = max(width - len(self._cut), 1)
-        head = set_cell_size(text, room - room // 2).rstrip()
+        head = _cut_to(text, room - room // 2).rstrip()
         tail = text[::-1]
         while cell_len(tail) > room // 2:
             tail = tail[:-1]
-        return set_cell_size(head + self._cut + tail[::-1], width).rstrip()
+        return _cut_to(head + self._cut + tail[::-1], width).rstrip()
 
     def table(
         self,
@@ -130,22 +148,6 @@ class Page:
         full = min(max(int(fraction * width), 0), width)
         signs = "█░" if self.is_utf8 else "#-"
         return ((signs[0] * full, style), (signs[1] * (width - full), "dim"))
-
-
-def cell_len(text: str) -> int:
-    """Return how many columns a text takes."""
-    if text.isascii():  # without rich, which takes a while to import
-        return len(text)
-    from rich.cells import cell_len as columns
-
-    return columns(text)
-
-
-def set_cell_size(text: str, columns: int) -> str:
-    """Return a text of just so many columns, cut or with spaces at its end."""
-    from rich.cells import set_cell_size as sized
-
-    return sized(text, columns)
 
 
 def plain(line: Line) -> str:

@@ -14,8 +14,9 @@ from jobtool.batch.request import (
     Launcher,
     Scheduler,
 )
-from jobtool.cli.options import comma_separated, command, input_option, sentence
+from jobtool.cli.options import comma_separated, command, input_option
 from jobtool.cli.version import version_option
+from jobtool.cli.wrongusage import sentence
 from jobtool.errors import UsageError
 
 

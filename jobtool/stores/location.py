@@ -28,11 +28,11 @@ from jobtool.plugins import STORES, names
 from jobtool.stores.spelling import (
     did_you_mean_url,
     is_familiar,
+    meant_by,
     split_at_colon,
     suggestion,
 )
 from jobtool.stores.storetype import StoreType, store_type
-from jobtool.suggest import closest
 
 #: The scheme of this machine's paths.
 LOCAL = "file"
@@ -76,9 +76,10 @@ class Location(msgspec.Struct, frozen=True, kw_only=True):
             return cls(scheme=LOCAL, root="/", path=_local_path(decoded, url))
         kind = store_type(scheme)
         if kind is None:
+            known = names(STORES)
             raise UsageError(
                 f"{quote(url)}: no store has URLs of this kind; found {scheme!r}"
-                f"{_meant(scheme, rest)} The schemes here are {', '.join(names(STORES))}, and "
+                f"{meant_by(scheme, rest, known)} The schemes here are {', '.join(known)}, and "
                 "those of fsspec if that is installed (pip install 'jobtool[fsspec]')."
             )
         if kind.split is not None:
@@ -269,15 +270,6 @@ def _as_jobtool_writes(text: str) -> str:
         outer, plus, other = text.partition("+")
         return outer + plus + (other if is_local(other) else _as_jobtool_writes(other))
     return text if kind is None or kind.as_typed is None else kind.as_typed(in_lower_case(text))
-
-
-def _meant(scheme: str, rest: str) -> str:
-    """Return the end of a sentence with the URL that is likely meant by an unknown scheme."""
-    closer = None if is_familiar(f"{scheme}:") else closest(scheme, names(STORES))
-    likely = "/".join(part for part in rest.split("/") if part)
-    if closer is None or not likely:
-        return suggestion(scheme, rest)
-    return did_you_mean_url(f"{closer}://{likely}")
 
 
 def _written_scheme(url: str) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from jobtool.names import quote
+from jobtool.suggest import closest
 
 _COLON = re.compile(r"([^/\\:]+):(.*)", re.DOTALL)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]+")
@@ -71,6 +73,15 @@ def suggestion(scheme: str, rest: str) -> str:
     if is_word and not rest.startswith(("/", "\\")) and _BUCKET.fullmatch(path.partition("/")[0]):
         return did_you_mean_url(f"s3://{path}")
     return ". Expected a path, or s3://BUCKET/PATH."
+
+
+def meant_by(scheme: str, rest: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence with the URL that is likely meant by an unknown scheme."""
+    closer = None if is_familiar(f"{scheme}:") else closest(scheme, known)
+    likely = "/".join(part for part in rest.split("/") if part)
+    if closer is None or not likely:
+        return suggestion(scheme, rest)
+    return did_you_mean_url(f"{closer}://{likely}")
 
 
 def did_you_mean_url(url: str) -> str:

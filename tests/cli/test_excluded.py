@@ -135,6 +135,6 @@ def test_a_joblist_without_filters_leaves_nothing_out(tmp_path: Path, source: Pa
 
 def test_mistakes_are_told(tmp_path: Path, source: Path, joblist: Path) -> None:
     done = run("jobtool", "excluded", joblist, "--job", "nowhere")
-    assert_one_line_error(done, 2, "there is no job nowhere in")
+    assert_one_line_error(done, 2, "expected the name of a job", "found nowhere")
     source.rename(tmp_path / "elsewhere")
     assert_one_line_error(run("jobtool", "excluded", joblist), 1, "found nothing")

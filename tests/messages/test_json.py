@@ -143,6 +143,8 @@ def _lists(folder: Path, ran: Ran) -> None:
     ran("jobtool", "resume", joblist)
     ran("jobtool", "stop", joblist)
     ran("jobtool", "set", joblist, "bandwidth=1GB/s")
+    with (joblist / "joblist.toml").open("a") as settings:
+        settings.write('\n[notify]\ncommand = "true"\n')
     ran("jobtool", "notify", joblist)
     ran("jobtool", "excluded", joblist)
     ran("transfer-worker", joblist)

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from jobtool.cli.options import in_words
+from jobtool.cli.wrongusage import in_words
 from jobtool.errors import JobtoolError
 from jobtool.suggest import closest
 from tests.commands import ROOT

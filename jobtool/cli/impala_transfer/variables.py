@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from jobtool.cli.options import sentence
+from jobtool.cli.wrongusage import sentence
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
