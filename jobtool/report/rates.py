@@ -23,9 +23,9 @@ def moved(spans: Iterable[tuple[float, float, int]], now: float) -> tuple[int, f
     size, covered, until = 0, 0.0, float("-inf")
     for start, end, count in sorted(span for span in spans if span[2] > 0 and span[1] <= latest):
         size += count
-        end = max(end, start + 1.0)
-        covered += max(end - max(start, until), 0.0)
-        until = max(until, end)
+        over = max(end, start + 1.0)
+        covered += max(over - max(start, until), 0.0)
+        until = max(until, over)
     return size, covered
 
 

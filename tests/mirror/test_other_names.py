@@ -1,4 +1,4 @@
-"""A second look at sources whose files are named by a list, or have another name when they arrive."""
+"""A second look at sources with a list of names, and at files that arrive under another name."""
 
 from __future__ import annotations
 
