@@ -58,6 +58,8 @@ _END_SECONDS = 5.0
 class OwnState:
     """Follows one worker and writes its state from a thread of its own, as long as the block runs.
 
+    It writes in its period and, so that nobody watches an idle worker that isn't, at once when the
+    first job has been listed, and when a pause begins or ends.
     ``is_ending`` says whether the worker takes no more jobs. The clocks are ``now``, in seconds
     since 1970, and ``monotonic``. Nothing here raises, and nothing waits for the filesystem but the
     thread.
@@ -88,6 +90,8 @@ class OwnState:
         self._workers = environment.size
         self._writes = 0
         self._is_over = threading.Event()
+        self._has_news = threading.Event()  # to be written at once
+        self._has_listed = False
         self._thread = threading.Thread(target=self._run, name="state", daemon=True)
 
     def __enter__(self) -> OwnState:
@@ -97,6 +101,7 @@ class OwnState:
 
     def __exit__(self, *raised: object) -> None:
         self._is_over.set()
+        self._has_news.set()
         if self._thread.ident is not None:
             self._thread.join(_END_SECONDS)
 
@@ -149,6 +154,9 @@ class OwnState:
                         "bytes_done": event.bytes_done,
                         "bytes_total": event.bytes,
                     }
+                    if not self._has_listed:
+                        self._has_listed = True
+                        self._has_news.set()
                 case JobSucceeded():
                     self._end_job()
                     self._jobs_done += 1
@@ -162,8 +170,10 @@ class OwnState:
                         self._end_job()
                 case WorkerPaused():
                     self._is_paused = True
+                    self._has_news.set()
                 case WorkerResumed():
                     self._is_paused = False
+                    self._has_news.set()
                 case Helped():
                     self._job = {}
                     self._phase = HELPING
@@ -246,7 +256,11 @@ class OwnState:
         share = random.random()  # noqa: S311
         if self._environment.rank == 0 and share * self._file.count() < _LOOK_AT_ALL:
             self._file.remove_ended()
-        while not self._is_over.wait(pause):
+        while True:
+            self._has_news.wait(pause)
+            self._has_news.clear()
+            if self._is_over.is_set():
+                break
             self._file.write(self.state())
             if self._writes % _COUNT_EVERY == 0:
                 self._workers = max(self._file.count(), self._environment.size)
