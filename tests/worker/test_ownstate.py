@@ -175,7 +175,7 @@ def test_the_first_job_and_a_pause_are_told_at_once(tmp_path: Path) -> None:
     until = time.monotonic() + 60
 
     def wait_for(word: str) -> None:
-        while not any(f'"{word}"' in path.read_text() for path in told.iterdir()):
+        while not any(f'"{word}"' in path.read_text() for path in told.glob("[!.]*")):
             assert time.monotonic() < until
             time.sleep(0.01)
 
