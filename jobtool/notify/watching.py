@@ -48,6 +48,9 @@ _JOIN_SECONDS = 0.2
 #: How often the thread looks whether anything is due.
 _LOOK_SECONDS = 10.0
 
+#: How often a worker whose jobs fail one after the other asks whether the first error was told.
+_ERROR_SECONDS = 60.0
+
 
 @contextlib.contextmanager
 def notifying(
@@ -114,6 +117,7 @@ class Watcher:
         self._has_job = self._is_stall_told = False
         self._failing: set[str] = set()  # the channels whose failure was told
         self._reached: tuple[object, ...] = ()
+        self._error_at = float("-inf")
         self._moved_at = monotonic()
         self._look_again_at = float("-inf")  # at the states of the other workers
         self._daily_from = now()
@@ -146,7 +150,9 @@ class Watcher:
                 self._move(has_job=False)
             case JobFailed():
                 self._move(has_job=False)
-                if "first-error" in self._settings.on and not event.will_be_tried_again:
+                is_due = self._monotonic() - self._error_at >= _ERROR_SECONDS
+                if "first-error" in self._settings.on and not event.will_be_tried_again and is_due:
+                    self._error_at = self._monotonic()
                     name, reason = event.job, event.reason
                     self._do(lambda: self._tell(self._occasions.first_error(name, reason)))
             case Stalled():
@@ -232,12 +238,15 @@ class Watcher:
             self._emit(event)
 
     def _run(self) -> None:
+        due_at = self._monotonic() + _LOOK_SECONDS
         while True:
             task: Callable[[], None] | None = self.look
             with contextlib.suppress(queue.Empty):
-                task = self._tasks.get(timeout=_LOOK_SECONDS)
+                task = self._tasks.get(timeout=max(due_at - self._monotonic(), 0.0))
             if task is None:
                 return
+            if task == self.look:
+                due_at = self._monotonic() + _LOOK_SECONDS
             try:
                 task()
             except Exception as error:  # such as a joblist that is gone
