@@ -164,11 +164,12 @@ class Worker:
             on_stall = partial(self._leave_stalled, stall_seconds)
             watchdog = Watchdog(self._liveness, stall_seconds, on_stall)
             on_loss = partial(self._options.stop.lose, "other workers regard this one as dead")
+            # Before it joins: a stop that counts this worker as a running one is newer.
+            is_first = self._rank_group.is_alone or self._environment.rank == 0
+            self._tally.stop_seen = self._steering.begin(heeds=is_first)
             with self._membership.joined(self._tally.name, on_loss):
                 if self._rank_group.is_alone:
                     self._order.others = self._membership.count() - 1
-                is_first = self._rank_group.is_alone or self._environment.rank == 0
-                self._tally.stop_seen = self._steering.begin(heeds=is_first)
                 self._rank_group.publish(self._tally, now=True)
                 if on_joined is not None:
                     on_joined()

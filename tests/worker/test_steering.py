@@ -170,6 +170,9 @@ def test_a_job_that_is_stopped_in_the_middle_becomes_error_until_it_is_retried(l
 
 def test_a_job_that_nobody_holds_is_stopped_at_once_and_one_that_is_done_is_left_alone(small):
     run_ok("transfer-worker", "-i", small, "--job", "item000")
+    would = run_ok("jobtool", "stop", small, "--job", "item001", "--dry-run").stdout
+    assert "Would stop job item001. What is stopped would be in error." in would
+    assert "held by a worker" not in would
     done = run_ok("jobtool", "stop", small, "--job", "item000", "--job", "item001", "--json")
     (event,) = map(json.loads, done.lines)
     assert (event["jobs"], event["ended"], event["left_alone"]) == (["item001"], ["item001"], 1)
