@@ -442,7 +442,8 @@ def test_a_paused_job_is_counted_and_told(tmp_path: Path) -> None:
     assert preview(joblist)["paused"] == []
     run_ok("jobtool", "pause", joblist, "--job", "item001")
     (told,) = preview(joblist)["paused"]
-    assert told.startswith("Job item001 is paused") and "jobtool resume" in told
+    assert told.startswith("Job item001 is paused")
+    assert "jobtool resume" in told
     assert told in run_ok("transfer-worker", joblist, "--dry-run").stdout
     run_ok("jobtool", "resume", joblist)
     assert preview(joblist)["paused"] == []
