@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
@@ -19,6 +21,7 @@ from jobtool.cli.options import (
     output_options,
     trust_option,
 )
+from jobtool.cli.terminal import is_terminal
 from jobtool.cli.utf8 import ensure_utf8
 from jobtool.errors import UsageError
 from jobtool.jobs.settingsecrets import FILESYSTEM_TABLES, refuse_secrets
@@ -181,6 +184,10 @@ def cli(
     if dry_run and not is_bundled:
         console.note("For sizes, room and time: make the joblist, then transfer-worker --dry-run.")
     console.note("Processing complete.", DONE)
+    if not dry_run and is_terminal(sys.stdout):  # elsewhere nobody types the next command
+        named = shlex.quote(joblist_path)
+        console.note(f"Will it work from here? jobtool doctor {named}")
+        console.note(f"To transfer: transfer-worker {named}")
     return exit_code
 
 

@@ -11,43 +11,61 @@ from jobtool.cli.utf8 import ensure_utf8
 from jobtool.cli.version import version_option
 from jobtool.cli.wrongusage import unknown_command
 
-#: The commands by name, and the modules whose ``cli`` they are.
-COMMANDS = {
-    "generate": "jobtool.cli.generate",
-    "export": "jobtool.cli.export",
-    "receive": "jobtool.cli.receive",
-    "transfer": "jobtool.cli.transfer",
-    "sbatch": "jobtool.cli.sbatch",
-    "summarise": "jobtool.cli.summarise",
-    "top": "jobtool.cli.top",
-    "report": "jobtool.cli.report",
-    "show": "jobtool.cli.show",
-    "excluded": "jobtool.cli.excluded",
-    "notify": "jobtool.cli.notify",
-    "verify": "jobtool.cli.verify",
-    "retry": "jobtool.cli.retry",
-    "pause": "jobtool.cli.pause",
-    "resume": "jobtool.cli.resume",
-    "stop": "jobtool.cli.stop",
-    "set": "jobtool.cli.set",
-    "receipts": "jobtool.cli.receipts",
-    "clean": "jobtool.cli.clean",
-    "release": "jobtool.cli.release",
-    "doctor": "jobtool.cli.doctor",
-    "methods": "jobtool.cli.methods",
-    "routes": "jobtool.cli.routes",
-    "ls": "jobtool.cli.ls",
-    "cat": "jobtool.cli.cat",
-    "get": "jobtool.cli.get",
-    "refs": "jobtool.cli.refs",
-    "where": "jobtool.cli.where",
-    "copies": "jobtool.cli.copies",
-    "catalog": "jobtool.cli.catalog",
-    "stage": "jobtool.cli.stage",
-    "unstage": "jobtool.cli.unstage",
-    "completion": "jobtool.cli.completion",
-    "man": "jobtool.cli.man",
+#: The commands in the order of the help, each with its line there: of 64 characters at most, so
+#: that it is whole on a terminal of 80 columns.
+SECTIONS = {
+    "Make a joblist": {
+        "generate": "Turn a results folder into a joblist, or look at it again.",
+        "export": "Turn a query of a database into a joblist.",
+        "receive": "Make the joblist of packages that have arrived.",
+        "excluded": "List what filters leave out.",
+        "doctor": "Check that transfers will work from here.",
+        "methods": "Show which methods would move a job's files.",
+    },
+    "Transfer": {
+        "transfer": "Work on a joblist: transfer its jobs and prove each file.",
+        "sbatch": "Print a script for Slurm or PBS that works until all is done.",
+        "pause": "Have workers wait.",
+        "resume": "End a pause.",
+        "stop": "Have running workers, or some jobs, end.",
+        "set": "Change options while workers run, such as bandwidth.",
+        "retry": "Put jobs back to todo.",
+    },
+    "Watch": {
+        "summarise": "Say how far it is, what is wrong and what to do.",
+        "top": "Watch live, and steer by keys.",
+        "show": "Say all that is known of one job.",
+        "report": "Write a page about a joblist, to be sent to other people.",
+        "notify": "Tell people what is due: done, failed, stalled.",
+    },
+    "Prove and tidy up": {
+        "verify": "Compare the destination with the receipts.",
+        "receipts": "Write all receipts to one file, also for md5sum -c.",
+        "release": "Free the source of what has been moved and proven.",
+        "clean": "Remove what killed workers left unfinished.",
+    },
+    "Packages": {
+        "ls": "List the members of a package.",
+        "cat": "Print members of a package.",
+        "get": "Unpack members of a package.",
+        "refs": "Write a file by which zarr reads a package in place.",
+    },
+    "Sites": {
+        "routes": "Show which way data goes from one site to another.",
+        "where": "Say where the copies of items are.",
+        "copies": "Count the copies of items.",
+        "catalog": "Keep the catalog of what lies where.",
+        "stage": "Bring items from the archive for a time.",
+        "unstage": "Free the space of staged items.",
+    },
+    "This program": {
+        "completion": "Have the shell complete commands and options.",
+        "man": "Print or install manual pages.",
+    },
 }
+
+#: The commands by name, and the modules whose ``cli`` they are.
+COMMANDS = {name: f"jobtool.cli.{name}" for section in SECTIONS.values() for name in section}
 
 
 #: Other names that people use for the commands.
@@ -121,6 +139,13 @@ class _Lazy(OneLineErrors, click.Group):
             return None
         command: click.Command = import_module(COMMANDS[name]).cli
         return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections. No command is imported for that."""
+        width = max(map(len, COMMANDS))
+        for title, section in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), line) for name, line in section.items()])
 
     def resolve_command(
         self, context: click.Context, args: list[str]

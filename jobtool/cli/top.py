@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 #: More jobs of one status aren't listed.
 _MOST_JOBS = 1000
 
+#: More lines aren't shown of why a job is in error; enter shows all.
+_MOST_LINES_OF_WHY = 5
+
 _LONG_KEYS = (
     "p pause  r resume  s stop  (P R S: only this job)  b bandwidth  "
     "j k arrows: choose a job  enter: show it  q quit"
@@ -294,11 +297,21 @@ class _Top(Screen):
             lines += page.sentence(text, style="bold yellow")
         elif self._message:
             lines += page.sentence(visible(redact(self._message)), style="yellow")
+        elif self._pane is None:
+            lines += self._why(page)
         if self._pane is not None:
             keys = "j k arrows: scroll  q: back"
         else:
             keys = _LONG_KEYS if (page.width or 0) > len(_LONG_KEYS) else _SHORT_KEYS
         return [*lines, *page.sentence(keys, style="reverse", indent=0)]
+
+    def _why(self, page: Page) -> list[Line]:
+        """Return why the chosen job is in error: its row has little room for that."""
+        jobs = self._jobs
+        job = jobs[self._cursor(jobs)] if jobs else None
+        if job is None or job.status not in (JobStatus.ERROR, None) or not job.note:
+            return []
+        return page.sentence(visible(redact(job.note)), style="red")[:_MOST_LINES_OF_WHY]
 
 
 def _job_table(

@@ -12,6 +12,7 @@ import msgspec
 from jobtool.errors import JobFileError, UsageError
 from jobtool.jobs.jobfolder import SUFFIX
 from jobtool.jobs.joblist import JobList
+from jobtool.jobs.unknownjob import unknown_job, where_the_names_are
 from jobtool.names import filename_of, is_cut, name_of, quote
 from jobtool.suggest import closest
 
@@ -59,12 +60,7 @@ class JobChoice(msgspec.Struct, frozen=True, kw_only=True):
         found = self._wanted_ids(set(job_ids))
         for name in self.names:
             if name not in found:
-                meant = closest(name, _names(job_ids)) if len(job_ids) <= _MOST_COMPARED else None
-                raise UsageError(
-                    f"expected the name of a job of {quote(joblist.path)}; found {quote(name)}."
-                    f"{f' Did you mean {quote(meant)}?' if meant else ''} "
-                    "jobtool summarise -v 2 names all jobs."
-                )
+                raise unknown_job(name, _names(job_ids), joblist=joblist.path)
         for glob in self.globs:
             patterns = [_compiled(glob)]
             if not any(_matches(patterns, job_name(joblist, job_id)) for job_id in job_ids):
@@ -73,7 +69,7 @@ class JobChoice(msgspec.Struct, frozen=True, kw_only=True):
                     f"expected a pattern of names of jobs of {quote(joblist.path)}; found "
                     f"{quote(glob)}, which is like none of its {len(job_ids)}."
                     f"{f' Did you mean {quote(meant)}?' if meant else ''} "
-                    "jobtool summarise -v 2 names all jobs."
+                    f"{where_the_names_are(joblist.path)}"
                 )
 
     def resolve(self, joblist: JobList) -> list[str]:

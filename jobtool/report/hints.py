@@ -7,6 +7,9 @@ import shlex
 
 from jobtool.report.causes import Cause
 
+#: How a hint ends that leads to ``jobtool show``.
+_SHOW = ": <jobtool show {path} {job}>"
+
 #: What messages of errors say, in the order in which they are tried, and what helps. A message may
 #: be of a file system, a store, a server or a program, so only words are looked for. Commands are
 #: between angle brackets.
@@ -26,7 +29,7 @@ _HINTS: tuple[tuple[str, str], ...] = (
     ),
     (
         r"digest|checksum|\bmd5\b|corrupt|damaged|differs? (?:from|in)|doesn't match",
-        "Find out which side is right: <jobtool show {path} {job}>",
+        f"Find out which side is right{_SHOW}",
     ),
     (
         r"exists already|already exists|is there already",
@@ -63,6 +66,19 @@ def hint_for(cause: Cause, joblist_path: str) -> str:
     return "".join(hint_parts(cause, joblist_path))
 
 
+def advice_for(reason: str | None, job: str, joblist_path: str) -> str:
+    """Return what to do about a job in error, for those who see already what is known of it."""
+    path, job = shlex.quote(joblist_path), shlex.quote(job)
+    found = (_found(reason or "") or "Mend the cause").removesuffix(_SHOW)
+    text = f"{found}; then: jobtool retry {{path}} --job {{job}}"
+    return re.sub("[<>]", "", text).format(path=path, job=job)
+
+
+def _found(reason: str) -> str | None:
+    shown = reason[:_MOST_CHARACTERS]
+    return next((hint for pattern, hint in _COMPILED if pattern.search(shown)), None)
+
+
 def hint_parts(cause: Cause, joblist_path: str) -> list[str]:
     """Return the hint in parts, of which each second one is a command."""
     path, job = shlex.quote(joblist_path), shlex.quote(cause.jobs[0])
@@ -72,8 +88,7 @@ def hint_parts(cause: Cause, joblist_path: str) -> list[str]:
         text = f"Correct {files}; to see one: <jobtool show {{path}} {{job}}>"
     else:
         retry = "<jobtool retry {path} --job {job}>" if is_one else "<jobtool retry {path}>"
-        shown = cause.text[:_MOST_CHARACTERS]
-        found = next((hint for pattern, hint in _COMPILED if pattern.search(shown)), None)
+        found = _found(cause.text)
         again = f"then: {retry}" if found else f"once it is mended: {retry}"
         text = f"{found or 'To see more: <jobtool show {path} {job}>'}; {again}"
     return [part.format(path=path, job=job) for part in re.split("[<>]", text)]

@@ -22,6 +22,7 @@ from jobtool.jobs.unknownjob import unknown_job
 from jobtool.names import filename_of, quote
 from jobtool.report.attempts import Attempt, attempts_of
 from jobtool.report.causes import common
+from jobtool.report.hints import advice_for
 from jobtool.report.jobline import JobLine
 from jobtool.report.pauses import PausedPart, read_pauses
 from jobtool.report.reading import read_jobs
@@ -142,13 +143,18 @@ def show(joblist: JobList, name: str) -> ShownJob:
         receipts=_receipts(joblist, job_id),
         cause=cause,
         jobs_alike=alike,
-        advice=advice(line, joblist.path, pause),
+        advice=advice(line, joblist.path, pause, cause),
         pause=pause,
     )
 
 
-def advice(line: JobLine, joblist_path: str, pause: PausedPart | None = None) -> str:
-    """Return what to do about a job.
+def advice(
+    line: JobLine,
+    joblist_path: str,
+    pause: PausedPart | None = None,
+    reason: str | None = None,
+) -> str:
+    """Return what to do about a job, which may be in error for a ``reason``.
 
     | job | what to do |
     | --- | --- |
@@ -169,7 +175,7 @@ def advice(line: JobLine, joblist_path: str, pause: PausedPart | None = None) ->
     if line.status is None:
         return "Correct its job file."
     if line.status is JobStatus.ERROR:
-        return f"Mend the cause, then: jobtool retry {path} --job {job}"
+        return advice_for(reason, line.job, joblist_path)
     if pause is not None and line.status in (JobStatus.TODO, JobStatus.ONGOING):
         one = "" if pause.jobs is None else f" --job {job}"
         return f"{pause.text()}. To go on: jobtool resume {path}{one}"

@@ -53,6 +53,7 @@ from jobtool.worker.order import JobOrder
 from jobtool.worker.overview import Overview
 from jobtool.worker.ownstate import OwnState
 from jobtool.worker.pace import Pace
+from jobtool.worker.passes import Helping, Passes
 from jobtool.worker.preview import Previewer
 from jobtool.worker.priorities import Priorities
 from jobtool.worker.progress import Reporter
@@ -64,9 +65,6 @@ from jobtool.worker.steering import PausedWait, Steering
 from jobtool.worker.stores import worker_stores
 from jobtool.worker.sweep import Sweeper
 from jobtool.worker.tools import AttemptTools
-
-#: How many batches of others' jobs a worker does before it looks for a job of its own.
-_BATCHES_BEFORE_LOOKING = 10
 
 
 class Worker:
@@ -287,31 +285,23 @@ class Worker:
             is_held_back=runner.is_held_back,
             is_stale=lambda: self._order.is_stale,
         )
+        passes = Passes(
+            self._joblist,
+            schedule=schedule,
+            order=self._order,
+            scan_state=self._scan_state,
+            tally=self._tally,
+            helping=Helping(helper, copier, self._order, self._steering, self._reporter),
+            shares=self._options.share,
+            paused_wait=self._paused_wait,
+            idle=self._idle,
+            is_ended=lambda: self._is_ended,
+            is_paused=lambda: self._is_paused,
+            claims=claims,
+            monotonic=self._options.monotonic,
+        )
         try:
-            while not self._is_ended:
-                if self._is_paused:
-                    helper.withdraw()
-                    if not self._paused_wait.wait(lambda: self._is_ended):
-                        break
-                    self._idle.end()
-                if self._joblist.settings.packages is not None:
-                    self._scan_state.forget_if_put_back()  # a step puts others back
-                before = self._tally.claimed
-                started = self._options.monotonic()
-                schedule.run_todo(self._order.of(job_ids))
-                if self._is_paused or self._order.is_stale:
-                    continue
-                if self._tally.claimed == before:
-                    schedule.run_orphans()
-                is_idle = self._tally.claimed == before and not self._is_ended
-                look_seconds = self._options.monotonic() - started
-                if not is_idle or self._help(helper, copier):
-                    self._idle.end()
-                else:
-                    self._state.idle()
-                    if not self._idle.wait(claims, helper, look_seconds):
-                        break
-                job_ids = self._joblist.job_ids()
+            passes.run(job_ids)
             sweeper.remove_batches()
         finally:
             helper.withdraw()
@@ -320,8 +310,9 @@ class Worker:
     def _scan(self, agreed: AgreedPolicy) -> list[str]:
         """List the jobs, together with the other ranks; return the job IDs."""
         scan = self._rank_group.share_scan(self._look_at_all, self._options.stop.is_set)
-        if (first := self._rank_group.first()) is not None and self._environment.rank:
-            self._steering.agree(first.stop_seen)
+        if not self._rank_group.is_alone and self._environment.rank:
+            first = self._rank_group.first()  # None if it died before it could tell anything
+            self._steering.agree(None if first is None else first.stop_seen)
         self._scan_state.adopt(scan)
         self._order.adopt(scan)
         chosen = self._order.chosen([*scan])
@@ -349,17 +340,3 @@ class Worker:
         left = max(self._pace.seconds_left, 0.0)
         self._emit(NoTimeLeft(seconds_left=left, job_seconds=self._pace.shortest_seconds))
         return False
-
-    def _help(self, helper: Helper, copier: Copier) -> bool:
-        """Do batches of jobs that other workers hold; return True if there was one."""
-        if not self._options.share:
-            return False
-        ongoing = self._order.of(self._scan_state.ongoing)
-        helper.offer([each for each in ongoing if self._steering.pause_of(each) is None])
-        if not helper.help(copier):
-            return False
-        for _ in range(_BATCHES_BEFORE_LOOKING):
-            if self._is_paused or not helper.help(copier):
-                break
-        self._reporter.tick()  # the job's holder counts what was sent
-        return True

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from jobtool.errors import JobtoolError
 from jobtool.report.estimate import Estimate
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ class Overview:
                 live.look(_LOOK_SECONDS)
                 self.latest = None if live.unread else live.estimate()
                 workers = max(len(live.states), 1)
-            except (JobtoolError, OSError):
+            except Exception:  # also a bug: it is only for people
                 workers = 1
             took = self._monotonic() - began
             pause = max(_SHORTEST_PAUSE_SECONDS, took * workers / _SHARE)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from jobtool.events import Emit, Event
+from jobtool.events import Emit, Event, unfailing
 from jobtool.jobs.workerstates import (
     ENDING,
     HELPING,
@@ -43,6 +45,9 @@ _WRITES_PER_SECOND = 20
 #: The workers are counted at every so many writes.
 _COUNT_EVERY = 6
 
+#: About so many of the workers that begin at the same time look for files of killed ones.
+_LOOK_AT_ALL = 10
+
 #: The rate that is told is that of this time, or of three periods if that is more.
 _RATE_SECONDS = 30.0
 
@@ -53,6 +58,8 @@ _END_SECONDS = 5.0
 class OwnState:
     """Follows one worker and writes its state from a thread of its own, as long as the block runs.
 
+    It writes in its period and, so that nobody watches an idle worker that isn't, at once when the
+    first job has been listed, and when a pause begins or ends.
     ``is_ending`` says whether the worker takes no more jobs. The clocks are ``now``, in seconds
     since 1970, and ``monotonic``. Nothing here raises, and nothing waits for the filesystem but the
     thread.
@@ -83,21 +90,27 @@ class OwnState:
         self._workers = environment.size
         self._writes = 0
         self._is_over = threading.Event()
+        self._has_news = threading.Event()  # to be written at once
+        self._has_listed = False
         self._thread = threading.Thread(target=self._run, name="state", daemon=True)
 
     def __enter__(self) -> OwnState:
-        self._thread.start()
+        with contextlib.suppress(RuntimeError):  # no thread, because of a limit
+            self._thread.start()
         return self
 
     def __exit__(self, *raised: object) -> None:
         self._is_over.set()
-        self._thread.join(_END_SECONDS)
+        self._has_news.set()
+        if self._thread.ident is not None:
+            self._thread.join(_END_SECONDS)
 
     def observed(self, emit: Emit) -> Emit:
         """Return an ``Emit`` that follows the events, too."""
+        observe = unfailing(self.observe)  # a plug-in's event may raise when asked for its amount
 
         def call(event: Event) -> None:
-            self.observe(event)
+            observe(event)
             emit(event)
 
         return call
@@ -136,6 +149,9 @@ class OwnState:
                         "bytes_done": event.bytes_done,
                         "bytes_total": event.bytes,
                     }
+                    if not self._has_listed:
+                        self._has_listed = True
+                        self._has_news.set()
                 case JobSucceeded():
                     self._end_job()
                     self._jobs_done += 1
@@ -149,8 +165,10 @@ class OwnState:
                         self._end_job()
                 case WorkerPaused():
                     self._is_paused = True
+                    self._has_news.set()
                 case WorkerResumed():
                     self._is_paused = False
+                    self._has_news.set()
                 case Helped():
                     self._job = {}
                     self._phase = HELPING
@@ -229,9 +247,15 @@ class OwnState:
     def _run(self) -> None:
         # The ranks of a run begin one after the other.
         pause = self._environment.rank / _WRITES_PER_SECOND
-        if self._environment.rank == 0:
+        # Of a thousand tasks that begin at once, each looking at all files, a few do so.
+        share = random.random()  # noqa: S311
+        if self._environment.rank == 0 and share * self._file.count() < _LOOK_AT_ALL:
             self._file.remove_ended()
-        while not self._is_over.wait(pause):
+        while True:
+            self._has_news.wait(pause)
+            self._has_news.clear()
+            if self._is_over.is_set():
+                break
             self._file.write(self.state())
             if self._writes % _COUNT_EVERY == 0:
                 self._workers = max(self._file.count(), self._environment.size)

@@ -248,6 +248,13 @@ def test_it_asks_before_it_stops_anything(joblist: Path, top: Terminal) -> None:
     top.end()
 
 
+def test_the_chosen_job_says_why_it_is_in_error(top: Terminal) -> None:
+    top.press("jj")
+    top.wait_for("/in/A1170008: Permission denied")  # whole: its row has the ends of it
+    top.press("q")
+    top.end()
+
+
 def test_a_job_is_chosen_and_shown(top: Terminal) -> None:
     top.press("jj\x1b[B\x1b[A")  # the third: ongoing ones come first, then those in error
     top.press("\r")

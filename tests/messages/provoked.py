@@ -280,7 +280,7 @@ CASES: tuple[Case, ...] = tuple(
         ],
         "Jobs by name": [
             ("jobtool show list item00O", 2, "item00O", "item000?"),
-            ("jobtool show list plate", 2, "plate", "summarise -v 2"),
+            ("jobtool show list plate", 2, "plate", "summarise /data/list --jobs"),
             ("jobtool verify done --job itm000", 2, "itm000", "item000?"),
             ("jobtool retry list --job itm000", 2, "itm000", "item000?"),
             ("jobtool retry list --job item000", 2, "item000", "todo already"),

@@ -245,6 +245,10 @@ def test_a_worker_tells_that_nothing_moves_whatever_its_jobs_thread_does(
     watcher.look()
     assert recorded(tmp_path) == [], "another worker moves bytes"
     write_state(joblist, clock, still=900)
+    ticks.seconds += 539
+    watcher.look()
+    assert recorded(tmp_path) == [], "it needn't look before all can have stood still so long"
+    ticks.seconds += 2
     watcher.look()
     watcher.look()
     assert occasions(tmp_path) == ["stall"]

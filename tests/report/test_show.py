@@ -83,9 +83,11 @@ def test_a_job_in_error_shows_its_cause_and_how_many_have_it(tmp_path: Path) -> 
     done = run("jobtool", "show", joblist, "J000__A1170008")
     assert done.exit_code == 1
     assert "  …: Permission denied\n  10 other job(s) have it, too.\n" in done.stdout
-    assert f"What to do: Mend the cause, then: jobtool retry {joblist} --job J000__A1170008" in (
-        done.stdout
-    )
+    # The same advice as that of summarise-jobs.
+    retry = f"then: jobtool retry {joblist} --job J000__A1170008"
+    advised = f"Get access; to see who may do what: jobtool doctor {joblist}; "
+    assert f"What to do: {advised}{retry}" in done.stdout
+    assert advised in run("summarise-jobs", joblist, "-v", 0, "--json").stdout
     shown = json_of(joblist, "J000__A1170008", 1)
     assert (shown["cause"], shown["jobs_alike"]) == ("…: Permission denied", 10)
     # Of the lines about progress, the last.
@@ -123,6 +125,14 @@ def test_a_job_that_is_not_there_is_refused(tmp_path: Path, given: str) -> None:
     assert ("Did you mean J000__A117000" in done.stderr) == given.startswith("J000")
 
 
+def test_a_part_of_a_name_finds_the_job_that_is_meant(tmp_path: Path) -> None:
+    joblist = make_joblist(tmp_path / "list", 3)
+    done = run("jobtool", "show", joblist, "A1170002")
+    assert "Did you mean J000__A1170002?" in done.stderr
+    names = run_ok(*done.stderr.strip().rpartition("see the names: ")[2].split()).stdout
+    assert "J000__A1170001" in names
+
+
 def test_hostile_names_are_escaped(tmp_path: Path) -> None:
     joblist = make_joblist(tmp_path / "list", 0)
     name = "a\x1b[31m\udcff\u202e"
@@ -145,6 +155,9 @@ def test_each_state_has_an_advice() -> None:
         "worker later": JobLine(job="a", status=JobStatus.TODO, waiting_files=3),
         "verify": JobLine(job="a", status=JobStatus.SUCCESS),
     }
+    reason = "digest of x differs from that of y"
+    assert "jobtool show" not in advice(lines["retry"], "/my list", reason=reason)
+    assert advice(lines["retry"], "/my list").startswith("Mend the cause; then: jobtool retry ")
     found = {word: advice(line, "/my list") for word, line in lines.items()}
     assert all(word in text for word, text in found.items())
     assert found["retry"].endswith("jobtool retry '/my list' --job 'a b'")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
-from jobtool.events import Event
+import pytest
+
+from jobtool.events import Amount, Event
 from jobtool.jobs.workerstates import (
     ENDING,
     HELPING,
@@ -135,6 +138,59 @@ def test_the_word_for_what_a_worker_does(tmp_path: Path) -> None:
     world.own.idle()
     world.emit(WorkerResumed(seconds=5.0))
     assert world.state.state == IDLE
+
+
+class Faulty(Event, frozen=True, kw_only=True):
+    """An event of a plug-in with a bug."""
+
+    def amount(self) -> Amount:
+        raise TypeError("a bug")
+
+
+def test_an_event_of_a_plug_in_that_raises_fails_nothing_and_is_told(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    with pytest.warns(RuntimeWarning, match="a bug"):
+        world.emit(Faulty())
+    world.emit(claimed("a job"))
+    assert [type(event) for event in world.told] == [Faulty, JobClaimed]
+    assert world.state.state == WORKING
+
+
+def test_a_worker_that_may_start_no_thread_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with World(tmp_path).own as own:
+        own.observe(claimed("a job"))
+
+
+def test_the_first_job_and_a_pause_are_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "workers").mkdir()
+    (tmp_path / STATES_FOLDER).mkdir()
+    world = World(tmp_path)
+    (tmp_path / "workers" / "node1-17-ab.lock").touch()
+    until = time.monotonic() + 60
+
+    def wait_for(word: str) -> None:
+        while not any(f'"{word}"' in path.read_text() for path in told.iterdir()):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+    told = tmp_path / STATES_FOLDER
+    world.own._environment = Environment(host="node1", pid=17, rank=10**6)  # its turn never comes
+    with world.own:
+        world.emit(claimed("a job"))
+        world.emit(JobListed(job="a job", files=9, bytes=9, files_done=0, bytes_done=0))
+        wait_for(WORKING)
+        world.emit(JobHandedBack(job="a job", reason="paused"))
+        world.emit(WorkerPaused(by="ann", host="node1", since="2026-11-20T14:31:00Z"))
+        wait_for(PAUSED)
+        world.emit(WorkerResumed(seconds=5.0))
+        wait_for(IDLE)
+    assert list(told.iterdir()) == []
 
 
 def test_a_running_worker_shows_its_state_and_removes_it_at_its_end(tmp_path: Path) -> None:

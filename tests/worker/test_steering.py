@@ -212,6 +212,22 @@ def test_paused_jobs_are_left_alone_and_others_go_on(large):
     assert is_complete(large)
 
 
+def test_a_paused_job_whose_worker_was_killed_is_left_and_not_called_done(large):
+    worker = start_worker(large, *SLOW)
+    wait_for(lambda: is_moving(large))
+    worker.kill()
+    finish(worker)
+    run_ok("jobtool", "pause", large, "--job", "a")
+    done = run("transfer-worker", "-i", large, "--json")
+    assert done.exit_code == 5
+    (finished,) = told(done, "finished")
+    assert (finished["paused"], finished["left_todo"], finished["left_ongoing"]) == (1, 1, 0)
+    assert statuses(large) == {"a": "ongoing", "b": "success", "c": "success"}
+    run_ok("jobtool", "resume", large)
+    run_ok("transfer-worker", "-i", large)
+    assert is_complete(large)
+
+
 def test_a_worker_that_waits_for_jobs_stays_until_paused_ones_are_resumed(small):
     run_ok("jobtool", "pause", small, "--job", "item003")
     worker = start_worker(small, "--wait")
