@@ -50,7 +50,7 @@ from jobtool.worker.jobrunner import JobRunner
 from jobtool.worker.limits import Limits
 from jobtool.worker.options import WorkerOptions, options_for
 from jobtool.worker.order import JobOrder
-from jobtool.worker.overview import Overview
+from jobtool.worker.overview import Overview, look_rule
 from jobtool.worker.ownstate import OwnState
 from jobtool.worker.pace import Pace
 from jobtool.worker.passes import Helping, Passes
@@ -229,12 +229,14 @@ class Worker:
             require_present=self._membership.require_present,
         )
         job_ids = self._scan(agreed)
-        with self._overview.looking(
+        rule = look_rule(
+            self._options.looks,
             jobs=len(job_ids),
             rank=self._environment.rank,
             is_alone=self._rank_group.is_alone,
-            sees_all=self._options.sees_all,
-        ):
+            workers=self._membership.count,
+        )
+        with self._overview.looking(rule):
             self._work_on(job_ids, claims)
 
     def _work_on(self, job_ids: list[str], claims: Claims) -> None:
