@@ -5,7 +5,7 @@
 
 Each command runs on a terminal of 80 columns. Sizes and times differ from run to run, so the
 pictures are made by hand, when what they show has changed, and committed. The folder in which the
-commands run is shown as /lab, the host as node017. With Chromium installed, a picture of a report
+commands run is shown as /lab, the host as a node. With Chromium installed, a picture of a report
 is made as well.
 """
 
@@ -44,11 +44,15 @@ _FONT_FACES = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """A command and what is shown of it: its end, or when ``moment`` is on the screen."""
+    """A command and what is shown of it: its end, or when ``moment`` is on the screen.
+
+    The command ``before`` runs before it, and ``beside`` while it does.
+    """
 
     name: str
     command: str
     before: str = ""
+    beside: str = ""
     moment: str = ""
 
 
@@ -62,7 +66,14 @@ PICTURES_TO_MAKE = (
         name="worker",
         before=f"{MAKE} && {GENERATE} -v 0 > made",
         command="transfer-worker -i source08 --bandwidth 4MB/s",
-        moment=r"(?s)(all verified.*){2}A1170385\b.*\d MiB/s",
+        moment=r"(?s)(all verified.*){2}A1170385\b.*[3-6]\d %[^\n]*copying",
+    ),
+    Picture(
+        name="top",
+        before=f"{MAKE} && {GENERATE} -v 0 > made",
+        beside="transfer-worker source08 --bandwidth 3MB/s -v 0",
+        command="jobtool top source08",
+        moment=r"(?s)2 success.*[3-6]\d% of 20.*q quit",
     ),
     Picture(
         name="summary",
@@ -103,6 +114,8 @@ class Screen:
                 self.lines += [""] * (self._row + 1 - len(self.lines))
             elif kind == "A":
                 self._row = max(0, self._row - int(number or 1))
+            elif kind == "H":  # a whole screen follows
+                self.lines, self._row = [""], 0
             elif kind == "K":
                 self.lines[self._row] = ""
             elif kind == "m":
@@ -124,6 +137,14 @@ def run(picture: Picture, folder: Path) -> str:
     environment.pop("NO_COLOR", None)
     if picture.before:
         subprocess.run(["bash", "-c", picture.before], cwd=folder, env=environment, check=True)
+    beside = subprocess.Popen(
+        ["bash", "-c", picture.beside or "true"],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     process = subprocess.Popen(
@@ -154,6 +175,9 @@ def run(picture: Picture, folder: Path) -> str:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL if picture.moment else signal.SIGTERM)
         process.wait()
+        if beside.poll() is None:
+            os.killpg(beside.pid, signal.SIGTERM)
+        beside.wait()
     if picture.moment:
         raise SystemExit(f"{picture.name}: {picture.moment!r} was never on the screen")
     return screen.text()
@@ -211,7 +235,11 @@ def main(names: list[str], output: Path = PICTURES) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 Path(folder, "examples").symlink_to(ROOT / "examples")
                 screen = run(picture, Path(folder)).replace(folder, SHOWN_FOLDER)
-                screen = screen.replace(f"{socket.gethostname()}:", "node017:")
+                # Of the same width, so that tables stay as they are.
+                host = socket.gethostname()
+                screen = screen.replace(
+                    f"{host}:", f"n{'17'.zfill(len(host) - 1)[1 - len(host) :]}:"
+                )
             (output / f"{picture.name}.svg").write_text(drawn(picture, screen), encoding="utf-8")
     if not names or "report" in names:
         with tempfile.TemporaryDirectory() as folder:

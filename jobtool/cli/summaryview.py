@@ -240,11 +240,22 @@ class View:
                 f"{quote(why.job)}: {visible(why.note)}"
             )
             lines += page.sentence(text, mark=WARNING, indent=3)
+        if page.width is not None and self._lacks_workers():
+            start = f"jobtool transfer {shlex.quote(found.path)}".replace(" ", FIXED_SPACE)
+            text = f"No worker is at work. Start as many as you like: {start}"
+            lines += page.sentence(text, mark=INFO, indent=3)
         if found.counts[JobStatus.ERROR]:
             again = f"jobtool retry {shlex.quote(found.path)}".replace(" ", FIXED_SPACE)
             text = f"To try them again once that is fixed: {again}"
             lines += page.sentence(text, mark=INFO, indent=3)
         return lines
+
+    def _lacks_workers(self) -> bool:
+        """Whether jobs can be done now, and nobody seems to do any."""
+        found = self.overview
+        held = found.counts[JobStatus.ONGOING] - len(found.abandoned)
+        can_be_done = found.counts[JobStatus.TODO] > len(found.waiting) or found.abandoned
+        return bool(can_be_done) and not (found.workers or held or found.pauses.parts)
 
     def jobs(self, jobs: Sequence[JobLine], *, is_export: bool) -> list[Line]:
         """Return a line for each job."""

@@ -321,7 +321,8 @@ def _job_table(
 
     rows = []
     for number, job in enumerate(jobs):
-        seen = held.get(job.job)
+        # The worker of a job that has just ended may not have told yet.
+        seen = held.get(job.job) if job.status is JobStatus.ONGOING else None
         told = job if seen is None or seen.state.bytes_done is None else seen.state
         done = ""
         if told.bytes_total and told.bytes_done is not None:

@@ -28,3 +28,17 @@ def test_a_person_is_told_the_next_command_and_a_script_is_not(tmp_path: Path) -
     with Terminal(*command, columns=200) as terminal:
         assert terminal.end() == 0
     assert f"To transfer: transfer-worker '{tmp_path}/my list'" in shown(terminal.text)
+
+    summary = ("summarise-jobs", tmp_path / "my list")
+    start = (
+        f"No worker is at work. Start as many as you like: jobtool transfer '{tmp_path}/my list'"
+    )
+    assert start not in run_ok(*summary).stdout
+    with Terminal(*summary, columns=200) as terminal:
+        assert terminal.end() == 0
+    assert start in shown(terminal.text)
+    run_ok("jobtool", "pause", tmp_path / "my list")
+    with Terminal(*summary, columns=200) as terminal:
+        assert terminal.end() == 0
+    assert "jobtool resume" in shown(terminal.text)
+    assert start not in shown(terminal.text)
