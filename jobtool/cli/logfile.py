@@ -90,7 +90,7 @@ class LogFile:
         self._is_torn = False
         self._rotate_from = 0.0
         try:
-            self._descriptor = self._opened()
+            self._descriptor = self._opened(path)
         except BlockingIOError:
             raise UsageError(
                 f"--log-file {quote(path)}: expected a file of this worker's own; found that "
@@ -182,20 +182,27 @@ class LogFile:
             self._rotate_from = self._now() + _AGAIN_SECONDS
 
     def _rotate(self) -> None:
-        names = [self.path, *(f"{self.path}.{number}" for number in range(1, self._keep + 1))]
-        if self._keep == 0:
-            os.unlink(self.path)
-        for before, after in reversed([*pairwise(names)]):
-            with contextlib.suppress(FileNotFoundError):
-                os.rename(before, after)
-        descriptor = self._opened()
+        # Opened before any is renamed: where that fails, again and again, no old one is pushed out.
+        fresh = f"{self.path}.new"
+        descriptor = self._opened(fresh)
+        try:
+            names = [self.path, *(f"{self.path}.{number}" for number in range(1, self._keep + 1))]
+            for before, after in reversed([*pairwise(names)]):
+                with contextlib.suppress(FileNotFoundError):
+                    os.rename(before, after)
+            os.rename(fresh, self.path)
+        except OSError:
+            os.close(descriptor)
+            with contextlib.suppress(OSError):
+                os.unlink(fresh)
+            raise
         os.close(self._descriptor)
         self._descriptor = descriptor
 
-    def _opened(self) -> int:
-        """Open the file to append to it, and lock it where that is possible. Raises ``OSError``."""
+    def _opened(self, path: str) -> int:
+        """Open a file to append to it, and lock it where that is possible. Raises ``OSError``."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
-        descriptor = os.open(self.path, flags, 0o666)
+        descriptor = os.open(path, flags, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

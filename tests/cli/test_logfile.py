@@ -146,6 +146,25 @@ def test_what_is_in_the_way_of_rotation_lets_the_file_grow(tmp_path: Path) -> No
     assert numbers(tmp_path / "w.log") == [*range(400)]
 
 
+def test_a_rotation_that_fails_again_and_again_pushes_no_old_file_out(tmp_path: Path) -> None:
+    path, clock = tmp_path / "w.log", [1000.0]
+    (tmp_path / "w.log.1").write_text("old\n")
+    (tmp_path / "w.log.new").mkdir()  # no new file can be made
+    log = LogFile(str(path), max_bytes=200, keep=2, now=lambda: clock[0])
+    for number in range(40):
+        clock[0] += 61
+        log.note(f"line {number}")
+    assert (tmp_path / "w.log.1").read_text() == "old\n"
+    assert len(path.read_text().splitlines()) == 40
+    (tmp_path / "w.log.new").rmdir()
+    clock[0] += 61
+    log.note("the last line")
+    log.close()
+    assert (tmp_path / "w.log.2").read_text() == "old\n"
+    assert len((tmp_path / "w.log.1").read_text().splitlines()) == 40
+    assert len(path.read_text().splitlines()) == 1
+
+
 def test_a_full_disk_loses_lines_and_says_so_once_there_is_room(tmp_path: Path) -> None:
     path = tmp_path / "w.log"
     log = LogFile(str(path), max_bytes=10**9)
