@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,10 @@ from tests.servers.spark import SparkServer, spark_server
 
 # Without it each process that the tests start compiles all of jobtool: 0.2 s of CPU.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# A shell lets its jobs in the background ignore it, and so would each process that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest.register_assert_rewrite("jobtool.testing.store_suite")
 

@@ -22,7 +22,15 @@ from jobtool.events import Event
 from jobtool.names import is_utf8, quote
 from jobtool.report.estimate import about_text
 from jobtool.units import count_text, rate_text, size_text
-from jobtool.worker.events import JobPhase, JobProgress, RunProgress
+from jobtool.worker.events import (
+    JobFailed,
+    JobHandedBack,
+    JobLost,
+    JobPhase,
+    JobProgress,
+    JobSucceeded,
+    RunProgress,
+)
 
 #: How many files have a bar of their own, and from how many lines of a terminal on.
 _FILES = 4
@@ -35,6 +43,11 @@ _WIDE = 120
 _RATE_SECONDS = 10.0
 
 _PAINT_SECONDS = 0.25
+
+#: How long the lines of a job stay after its end: between small jobs they would flicker.
+_LINGER_SECONDS = 1.0
+
+_ENDS = (JobSucceeded, JobFailed, JobHandedBack, JobLost)
 
 
 class RunDisplay:
@@ -54,6 +67,7 @@ class RunDisplay:
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._repaint, name="display", daemon=True)
         self._job: str | None = None
+        self._ended_at: float | None = None  # if it isn't under way any more
         self._phase = ""
         self._progress: JobProgress | None = None
         self._run: RunProgress | None = None
@@ -93,7 +107,8 @@ class RunDisplay:
                 self._live.refresh()
 
     def _write_said(self) -> None:
-        with self._painting:
+        # The terminal may be gone: after SIGHUP that is what is said.
+        with self._painting, contextlib.suppress(Exception):
             while self._said.texts:
                 self._console.print(Text(self._said.texts.popleft()), soft_wrap=True)
 
@@ -104,11 +119,14 @@ class RunDisplay:
             self._console.print(Text(text), soft_wrap=True)
 
     def on_event(self, event: Event) -> None:
-        """Note the phase of a job while there is nothing to count yet."""
+        """Note the phase of a job while there is nothing to count yet, and its end."""
         if isinstance(event, JobPhase):
             with self._lock:
                 self._begin(event.job)
                 self._phase = event.phase
+        elif isinstance(event, _ENDS):
+            with self._lock:
+                self._ended_at = time.monotonic()
 
     def show(self, progress: JobProgress) -> None:
         """Note the progress of a job."""
@@ -127,6 +145,7 @@ class RunDisplay:
             self._run = run
 
     def _begin(self, job: str) -> None:
+        self._ended_at = None
         if self._job != job:
             self._job, self._progress = job, None
             self._samples.clear()
@@ -141,7 +160,7 @@ class RunDisplay:
         lines = []
         if self._run is not None and (whole := _whole_line(self._run)) is not None:
             lines.append(whole)
-        if self._job is None:
+        if self._job is None or self._is_job_gone:
             return lines
         if self._progress is None:
             return [*lines, BarLine(name=quote(self._job), share=None, texts=[(9, self._phase)])]
@@ -157,6 +176,11 @@ class RunDisplay:
                 for file in self._progress.under_way[:_FILES]
             ]
         return lines
+
+    @property
+    def _is_job_gone(self) -> bool:
+        """Whether the job has ended, and no other has begun soon: the worker waits."""
+        return self._ended_at is not None and time.monotonic() - self._ended_at > _LINGER_SECONDS
 
     def _job_line(self, told: JobProgress) -> BarLine:
         rate = self._rate()

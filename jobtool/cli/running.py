@@ -113,6 +113,8 @@ def _run_joined(
     said: Said | None,
 ) -> int:
     """Run the worker of a process that knows its rank."""
+    from msgspec import structs
+
     from jobtool.api.options import worker_options
     from jobtool.metrics.meter import metered
     from jobtool.notify.watching import notifying
@@ -152,6 +154,8 @@ def _run_joined(
     is_alone = environment.size == 1
     if not console.as_json and verbosity == Level.NORMAL:
         console.quiet_kinds |= {"progress"}  # run-progress says more in fewer lines
+    if verbosity == Level.ALWAYS:  # no progress is shown
+        options = structs.replace(options, looks="never")
     display = _display(console, options, said) if is_alone else nullcontext(options)
     textfile = None if metrics_textfile is None else os.path.abspath(metrics_textfile)
     with (
@@ -226,7 +230,7 @@ def _display(
         console.quiet_kinds |= {"progress", "run-progress"}
         console.write, console.watch = display.write, display.on_event
         try:
-            yield replace(options, watch=display.show, watch_run=display.show_run, sees_all=True)
+            yield replace(options, watch=display.show, watch_run=display.show_run, looks="always")
         finally:
             console.write = console.watch = None
 

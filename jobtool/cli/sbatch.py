@@ -171,7 +171,9 @@ def _told_apart(option: str | None, words: tuple[str, ...]) -> tuple[str, tuple[
 
 def _require_known(options: tuple[str, ...]) -> None:
     """Raise ``UsageError`` for options that would end each worker at its start."""
+    from jobtool.cli.logfile import log_path
     from jobtool.cli.transfer import cli as worker
+    from jobtool.worker.order import require_order
 
     after = "What stands after -- is for the workers: see transfer-worker --help."
     for word in options:
@@ -181,5 +183,11 @@ def _require_known(options: tuple[str, ...]) -> None:
         found = worker.make_context("transfer-worker", list(options)).params
     except click.ClickException as error:
         raise UsageError(f"{sentence(error.format_message())} {after}") from None
+    try:
+        require_order(found["order"] or "name")
+        if found["log_file"] is not None:
+            log_path(found["log_file"], host="", pid=0, rank=0, size=1)
+    except UsageError as error:
+        raise UsageError(f"{error} {after}") from None
     if found["input_argument"] is not None:
         raise UsageError(f"expected options only; found {found['input_argument']}. {after}")

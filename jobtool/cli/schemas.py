@@ -31,6 +31,7 @@ WORKER_EVENTS = (
     "jobtool.worker.events.steps",
     "jobtool.worker.events.preview",
     "jobtool.worker.events.workers",
+    "jobtool.worker.events.runs",
     "jobtool.worker.events.steering",
     "jobtool.metrics.events",
     "jobtool.notify.events",

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated
@@ -18,7 +17,7 @@ from typing import Annotated
 import msgspec
 from msgspec.structs import replace
 
-from jobtool.errors import JobFileError, JoblistError, reason_of
+from jobtool.errors import JobFileError, JoblistError, UsageError, reason_of
 from jobtool.jobs.editing import edit_file
 from jobtool.jobs.job import Job, JobStatus
 from jobtool.jobs.jobfile import PRIORITY
@@ -27,6 +26,7 @@ from jobtool.jobs.joblog import decode_log
 from jobtool.jobs.safe_read import UnfitFileError, open_without_waiting, read_open
 from jobtool.jobs.settings import FILENAME as SETTINGS
 from jobtool.names import quote, unquote
+from jobtool.units import size_text
 
 FILENAME = "control.json"
 FORMAT = 1
@@ -152,19 +152,21 @@ def ends_job(stop: JobsStop, job_id: str, job: Job, log: bytes) -> bool:
 
     | the job's attempts, N being the last one that the stop is about | |
     | --- | --- |
+    | any, and it was ended by this stop, and put back since | no |
     | fewer than N | yes |
     | N, and it was handed back, failed for a while, or was left by a dead worker | yes |
-    | N, and it was ended by this stop, a success, or put back since | no |
+    | N, and it was a success, or put back since | no |
     | more than N | no |
     """
     last = stop.jobs.get(job_id, -1)
-    if job.attempts != last:
-        return job.attempts < last
-    records = (each for each in decode_log(log) if each.event != PRIORITY)
-    record = next(iter(deque(records, maxlen=1)), None)
-    if record is None or job.status is JobStatus.ONGOING:
+    if job.attempts > last:
+        return False
+    records = [each for each in decode_log(log) if each.event != PRIORITY]
+    if any(each.values.get(STOP_KEY) == stop.token for each in records):
+        return False
+    if job.attempts < last or not records or job.status is JobStatus.ONGOING:
         return True
-    return record.event in _STILL_UNDONE and record.values.get(STOP_KEY) != stop.token
+    return records[-1].event in _STILL_UNDONE
 
 
 def path_of(joblist: JobList) -> str:
@@ -234,8 +236,9 @@ def read_control(joblist: JobList) -> Control:
 def edit_control(joblist: JobList, change: Callable[[Control], Control]) -> Control:
     """Change what is asked of a joblist's workers; return what is asked now.
 
-    Raises ``JoblistError`` if the file can't be read, ``JoblistUnavailableError`` if it can't be
-    written, and what ``change`` raises. It may be called several times.
+    Raises ``JoblistError`` if the file can't be read, ``UsageError`` if it would be too large,
+    ``JoblistUnavailableError`` if it can't be written, and what ``change`` raises, which may be
+    called several times.
     """
     path, made = path_of(joblist), Control()
 
@@ -243,7 +246,7 @@ def edit_control(joblist: JobList, change: Callable[[Control], Control]) -> Cont
         nonlocal made
         found = Control() if data is None else _decoded(data, path)
         made = change(found)
-        return None if made == found else encode(made)
+        return None if made == found else _fitting(encode(made), path)
 
     edit_file(
         path,
@@ -253,6 +256,17 @@ def edit_control(joblist: JobList, change: Callable[[Control], Control]) -> Cont
         mode_of=os.path.join(joblist.path, SETTINGS),
     )
     return made
+
+
+def _fitting(data: bytes, path: str) -> bytes:
+    """Return what is to be written; raise ``UsageError`` if no worker would read it."""
+    if len(data) > MAX_BYTES:
+        raise UsageError(
+            f"{quote(path)}: expected at most {size_text(MAX_BYTES)} of names of jobs; found "
+            f"{size_text(len(data))}. Nothing was changed. Name fewer jobs, or ask for it for the "
+            "whole joblist."
+        )
+    return data
 
 
 def asked_now() -> Asked:

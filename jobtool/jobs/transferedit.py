@@ -128,9 +128,15 @@ def _require_own(path: str) -> None:
 
 def _edited(text: str, values: Mapping[str, Any], *, path: str) -> str:
     import tomlkit
+    import tomlkit.exceptions
 
     decode(text, path=path)  # its messages are jobtool's own
-    document = tomlkit.parse(text)
+    try:
+        document = tomlkit.parse(text)
+    except tomlkit.exceptions.ParseError as error:  # it is stricter than tomllib here and there
+        raise JoblistError(
+            f"can't change {quote(path)} and keep its text: {error}. Change it with an editor."
+        ) from None
     had = TABLE in tomllib.loads(text)
     if not had and any(value is not None for value in values.values()):
         document.append(TABLE, tomlkit.table())

@@ -69,7 +69,7 @@ class NamesRead(Event, frozen=True, kw_only=True):
 
 
 class NamesLeftOut(Event, frozen=True, kw_only=True):
-    """Names of ``--files-from`` that can't be transferred. ``names`` are the first of them."""
+    """Names of a list of files that can't be transferred. ``names`` are the first of them."""
 
     kind: ClassVar[str] = "names-left-out"
     level: ClassVar[Level] = Level.ALWAYS
@@ -83,7 +83,7 @@ class NamesLeftOut(Event, frozen=True, kw_only=True):
         shown = [f"  - {quote(name)}" for name in self.names]
         if self.count > len(shown):
             shown.append(f"  - and {self.count - len(shown)} more")
-        head = f"--files-from: {self.count} name(s) won't be transferred: {self.reason}:"
+        head = f"{self.count} name(s) of the list won't be transferred: {self.reason}:"
         return "\n".join([head, *shown])
 
 

@@ -140,18 +140,18 @@ class _Check:
             context.require_going()
             return self._checked(destinations, context, extra)
         except (FileError, UsageError) as error:
-            return Stay(path=extra.path, reason=str(error))
+            return Stay(path=extra.place, reason=str(error))
 
     def _checked(
         self, destinations: Destinations, context: ReleaseContext, extra: Extra
     ) -> Checked:
-        path, receipt = extra.path, extra.receipt
+        path, receipt = extra.place, extra.receipt
         if not extra.is_excluded:
-            kind = context.retry.call(lambda: kind_of(self._source, path))
+            kind = context.retry.call(lambda: kind_of(self._source, extra.path))
             if kind == "file":
+                url = quote(self._source.url_of(extra.path))
                 raise UnprovenError(
-                    f"expected nothing at {quote(self._source.url_of(path))}; found something, or "
-                    "it can't be looked at"
+                    f"expected nothing at {url}; found something, or it can't be looked at"
                 )
         before = self._place.fingerprint(path)
         if before.size != receipt.stored_size:

@@ -23,6 +23,7 @@ def why_unmounted(path: str, *, table: str = _FSTAB) -> str | None:
             lines = file.read().splitlines()
     except OSError:
         return None
+    paths = {path, os.path.realpath(path)}
     for line in lines:
         fields = line.split()
         if len(fields) < 2 or line.lstrip().startswith("#"):
@@ -30,7 +31,9 @@ def why_unmounted(path: str, *, table: str = _FSTAB) -> str | None:
         point = _ESCAPE.sub(lambda found: chr(int(found[1], 8)), fields[1])
         if not point.startswith("/") or point == "/":
             continue
-        is_concerned = inside(point, path) is not None or inside(path, point) is not None
+        is_concerned = any(
+            inside(point, each) is not None or inside(each, point) is not None for each in paths
+        )
         if is_concerned and not os.path.ismount(point):
             return (
                 f"expected a filesystem mounted at {quote(point)}, as {table} says; found none. "

@@ -23,6 +23,7 @@ from jobtool.mirror.updating import Looked, Update
 from jobtool.release.context import ReleaseContext
 from jobtool.release.destinations import UnprovenError
 from jobtool.release.events import FileStays, JobReleased
+from jobtool.release.sent import RealFolders
 from jobtool.stores.location import absolute, is_local, parent_of
 from jobtool.transfer.credentialscopes import credential_scopes_of
 
@@ -147,7 +148,10 @@ class Pruning:
         if problem is not None:
             self._refuse("", sum(len(each.extras) for each in candidates), problem)
             return []
-        overlaps = Overlaps({job_id: _roots(job) for job_id, job in jobs.items()})
+        folders = RealFolders()  # a link may lead two jobs to one place
+        overlaps = Overlaps(
+            {job_id: [*map(folders.place, _roots(job))] for job_id, job in jobs.items()}
+        )
         ids = [each.looked.job_id for each in candidates]
         kept = []
         for each in candidates:
@@ -158,10 +162,15 @@ class Pruning:
                 reason = f"the job {name} brings files to the same place, and isn't done"
                 self._refuse(each.looked.job.name, len(each.extras), reason)
                 continue
+            places = {extra.place: folders.file(extra.receipt.dst_path) for extra in each.extras}
+            wanted = {*places.values()}
             theirs = {
-                receipt.dst_path for one in others for receipt in self._joblist.receipts_of(one)
+                place
+                for one in others
+                for receipt in self._joblist.receipts_of(one)
+                if (place := folders.file(receipt.dst_path)) in wanted
             }
-            own = [extra for extra in each.extras if extra.receipt.dst_path not in theirs]
+            own = [extra for extra in each.extras if places[extra.place] not in theirs]
             if len(own) < len(each.extras):
                 reason = "another job of this joblist has brought them, too"
                 self._refuse(each.looked.job.name, len(each.extras) - len(own), reason)

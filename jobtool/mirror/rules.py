@@ -20,7 +20,7 @@ def why_job_stays(look: Look, *, extra: int, has_limit: bool) -> str | None:
 
     ======================================================== =====
     a part of the source can't be read                       stay
-    the source is missing, or holds no file                  stay
+    the source is missing, or holds no file to transfer      stay
     files are new or have changed: they arrive first         stay
     more than ``LARGEST_SHARE`` are gone, and no limit given stay
     else                                                     may go
@@ -29,7 +29,7 @@ def why_job_stays(look: Look, *, extra: int, has_limit: bool) -> str | None:
     if look.failures:
         return "a part of the source can't be read"
     if look.is_missing or not look.files:
-        what = "is missing" if look.is_missing else "holds no file"
+        what = "is missing" if look.is_missing else "holds no file to transfer"
         return (
             f"its source {what}, as if a filesystem weren't mounted. To delete what has arrived "
             "from a source that is meant to be gone, delete it by hand"

@@ -25,7 +25,7 @@ from jobtool.transfer.parallel import in_parallel
 from jobtool.transfer.plan import Failure, Plan, path_in
 from jobtool.transfer.planning import open_plan
 from jobtool.transfer.retry import Retry
-from jobtool.transfer.selecting import is_left_out, selection_of
+from jobtool.transfer.selecting import is_left_out, selection_in
 
 #: What makes a file changed: another size or time, or also another MD5.
 Compare = Literal["time", "digest"]
@@ -70,10 +70,12 @@ class Found(msgspec.Struct, kw_only=True):
 class Extra(msgspec.Struct, frozen=True, kw_only=True):
     """A file with a receipt that isn't at the source or, if it ``is_excluded``, is left out.
 
-    ``path`` is relative to the roots of both sides.
+    ``path`` is relative to the source, ``place`` to the destination: a compressed file has another
+    name there.
     """
 
     path: str
+    place: str
     receipt: Receipt
     is_excluded: bool = False
 
@@ -127,6 +129,7 @@ class _Comparison:
         self._looking = looking
         self._look = Look()
         self._named: dict[tuple[str, str | None], Failure] = {}
+        self._has_other_names = False  # at the destination, as compressed files have
 
     def run(self) -> Look:
         try:
@@ -138,7 +141,7 @@ class _Comparison:
         return self._look
 
     def _run(self) -> None:
-        looking, look, settings = self._looking, self._look, self._joblist.settings
+        looking, look = self._looking, self._look
         looking.stores.reach_job(credential_scopes_of(self._job))
         try:
             plan, listing = open_plan(
@@ -146,7 +149,7 @@ class _Comparison:
                 looking.stores,
                 owner=self._joblist.owner_of(self._job_id),
                 retry=looking.retry,
-                select=partial(selection_of, settings.filters, settings.source),
+                select=partial(selection_in, self._joblist),
             )
         except NotFoundError:
             look.is_missing = True
@@ -184,6 +187,7 @@ class _Comparison:
         look = self._look
         has_receipt = bytearray(len(plan))
         for receipt in self._receipts():
+            self._has_other_names |= receipt.compression is not None
             number = plan.find(receipt)
             if number is None:
                 self._without_source(plan, receipt)
@@ -196,6 +200,22 @@ class _Comparison:
         while number >= 0:
             look.new.add(plan.item(number).entry.path)
             number = has_receipt.find(0, number + 1)
+        if look.extras and self._has_other_names:
+            self._leave_out_taken()
+
+    def _leave_out_taken(self) -> None:
+        """Leave out extra files in whose place another file of the job is.
+
+        ``a.gz`` arrives as ``a`` if it is unpacked. It may give way to ``a`` at the source.
+        """
+        extras = {planned_dst_path(extra.receipt) for extra in self._look.extras}
+        places = {extra.receipt.dst_path for extra in self._look.extras}
+        for receipt in self._receipts():
+            if receipt.dst_path in places and planned_dst_path(receipt) not in extras:
+                places.discard(receipt.dst_path)
+        self._look.extras = [
+            extra for extra in self._look.extras if extra.receipt.dst_path in places
+        ]
 
     def _without_source(self, plan: Plan, receipt: Receipt) -> None:
         """Judge a receipt of a file that wasn't listed."""
@@ -224,7 +244,10 @@ class _Comparison:
             self._is_gone(receipt, path)
         is_candidate = looking.keeps_extra and (looking.excluded_too or not is_excluded)
         if is_candidate and receipt.src_path not in looking.released:
-            look.extras.append(Extra(path=path, receipt=receipt, is_excluded=is_excluded))
+            place = path_in(route.destination, receipt.dst_path) or path
+            look.extras.append(
+                Extra(path=path, place=place, receipt=receipt, is_excluded=is_excluded)
+            )
 
     def _is_gone(self, receipt: Receipt, path: str) -> None:
         if receipt.src_path in self._looking.released:

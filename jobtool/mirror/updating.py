@@ -26,6 +26,7 @@ from jobtool.release.deletionlog import released_paths
 from jobtool.release.events import FileStays
 from jobtool.release.jobplans import PACKAGE
 from jobtool.release.ownership import require_own
+from jobtool.transfer.credentialscopes import credential_scopes_of
 
 #: How often progress is told, in seconds.
 _TELL_SECONDS = 10.0
@@ -209,11 +210,15 @@ class Update:
             if isinstance(claimed, LeftAlone):
                 return
             with claimed:
-                root = with_destination(claimed.job, self._joblist.settings).destination
+                job = with_destination(claimed.job, self._joblist.settings)
                 held = msgspec.structs.replace(
-                    self._context, require_held=claimed.claim.require_held
+                    self._context,
+                    require_held=claimed.claim.require_held,
+                    owner=self._joblist.owner_of(job_id),
                 )
-                for path, reason in finish(self._joblist, self._claims, claimed, root, held):
+                held.stores.reach_job(credential_scopes_of(job))
+                failed = finish(self._joblist, self._claims, claimed, job.destination, held)
+                for path, reason in failed:
                     self._emit(FileStays(job=claimed.job.name, path=path, reason=reason))
         except JoblistError as error:
             self._emit(LeftAlone(job=job_id, reason=str(error)))

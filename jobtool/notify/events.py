@@ -53,3 +53,21 @@ class NoticesLost(Event, frozen=True, kw_only=True):
     def text(self) -> str:
         """Return the sentence."""
         return f"Can't find out whom to tell what: {self.reason}. The work isn't concerned."
+
+
+class NoticesUnsent(Event, frozen=True, kw_only=True):
+    """A worker ends while a notice is being sent: it has waited for ``seconds`` and waits no more.
+
+    ``jobtool notify`` sends it, or a worker that comes to the same notice.
+    """
+
+    kind: ClassVar[str] = "notices-unsent"
+    symbol: ClassVar[str] = "❗"
+    seconds: float
+
+    def text(self) -> str:
+        """Return the sentence."""
+        return (
+            f"A notice wasn't sent within {self.seconds:.0f} s; jobtool notify sends it. The work "
+            "isn't concerned."
+        )

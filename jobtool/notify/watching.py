@@ -19,11 +19,12 @@ from jobtool.events import Emit, Event, unfailing
 from jobtool.jobs.joblist import JobList
 from jobtool.notify.channels import channels_of
 from jobtool.notify.due import Due, Occasions, day_of
-from jobtool.notify.events import NoticeFailed, NoticesLost
+from jobtool.notify.events import NoticeFailed, NoticesLost, NoticesUnsent
 from jobtool.notify.look import Look, alive_in, look_at
 from jobtool.notify.markers import Markers
 from jobtool.notify.telling import Teller
 from jobtool.redact import redact
+from jobtool.stop import Stop
 from jobtool.worker.environment import Environment
 from jobtool.worker.events import (
     JobClaimed,
@@ -37,11 +38,18 @@ from jobtool.worker.events import (
 )
 from jobtool.worker.options import WorkerOptions
 
-#: How long a worker that ends waits for notices that are being sent.
+#: How long a worker that ends waits for notices that are being sent; and one that was asked to
+#: stop, which may be killed soon.
 END_SECONDS = 40.0
+ASKED_SECONDS = 10.0
+
+_JOIN_SECONDS = 0.2
 
 #: How often the thread looks whether anything is due.
 _LOOK_SECONDS = 10.0
+
+#: How often a worker whose jobs fail one after the other asks whether the first error was told.
+_ERROR_SECONDS = 60.0
 
 
 @contextlib.contextmanager
@@ -51,7 +59,8 @@ def notifying(
     """Tell what a worker does, as ``[notify]`` says, as long as the block runs.
 
     Yields what to give to the worker in place of ``emit`` and ``options``. At the end this waits at
-    most ``END_SECONDS``. Raises nothing of its own.
+    most ``END_SECONDS``, or ``ASKED_SECONDS`` if the worker was asked to stop; and no longer once
+    it is asked to. Raises nothing of its own.
     """
     if not joblist.settings.notify.is_told:
         yield emit, options
@@ -75,7 +84,7 @@ def notifying(
             watcher.stopped_by(error)
         raise
     finally:
-        watcher.end(END_SECONDS)
+        watcher.end(options.stop)
 
 
 class Watcher:
@@ -108,7 +117,9 @@ class Watcher:
         self._has_job = self._is_stall_told = False
         self._failing: set[str] = set()  # the channels whose failure was told
         self._reached: tuple[object, ...] = ()
+        self._error_at = float("-inf")
         self._moved_at = monotonic()
+        self._look_again_at = float("-inf")  # at the states of the other workers
         self._daily_from = now()
         self._thread = threading.Thread(target=self._run, name="notices", daemon=True)
 
@@ -117,12 +128,18 @@ class Watcher:
         with contextlib.suppress(RuntimeError):
             self._thread.start()
 
-    def end(self, timeout_seconds: float) -> None:
-        """Wait for what is being told, and end the thread."""
+    def end(self, stop: Stop) -> None:
+        """Wait for what is being told, as long as ``stop`` allows; end the thread."""
         self._tasks.put(None)
-        if self._thread.ident is not None:
-            self._thread.join(timeout_seconds)
+        began, was_asked = time.monotonic(), stop.is_set()
+        limit = ASKED_SECONDS if was_asked else END_SECONDS
+        while self._thread.is_alive() and time.monotonic() - began < limit:
+            if stop.is_set() and not was_asked:
+                break
+            self._thread.join(_JOIN_SECONDS)
         self._is_given_up.set()
+        if self._thread.is_alive():
+            self._emit(NoticesUnsent(seconds=time.monotonic() - began))
 
     def observe(self, event: Event) -> None:
         """Follow an event."""
@@ -133,7 +150,9 @@ class Watcher:
                 self._move(has_job=False)
             case JobFailed():
                 self._move(has_job=False)
-                if "first-error" in self._settings.on and not event.will_be_tried_again:
+                is_due = self._monotonic() - self._error_at >= _ERROR_SECONDS
+                if "first-error" in self._settings.on and not event.will_be_tried_again and is_due:
+                    self._error_at = self._monotonic()
                     name, reason = event.job, event.reason
                     self._do(lambda: self._tell(self._occasions.first_error(name, reason)))
             case Stalled():
@@ -168,9 +187,14 @@ class Watcher:
         if "stall" not in self._settings.on or not self._has_job or self._is_stall_told:
             return
         limit = self._settings.stall_minutes * 60
-        if still >= limit and (seconds := self._all_still(still)) >= limit:
+        if still < limit or self._monotonic() < self._look_again_at:
+            return
+        seconds = self._all_still(still)
+        if seconds >= limit:
             self._is_stall_told = True
             self._tell(self._occasions.stall(seconds))
+        else:  # no sooner can all have stood still for so long: the looks of many cost much
+            self._look_again_at = self._monotonic() + limit - seconds
 
     def _all_still(self, own_seconds: float) -> float:
         """Return for how long no worker has moved a byte."""
@@ -214,12 +238,15 @@ class Watcher:
             self._emit(event)
 
     def _run(self) -> None:
+        due_at = self._monotonic() + _LOOK_SECONDS
         while True:
             task: Callable[[], None] | None = self.look
             with contextlib.suppress(queue.Empty):
-                task = self._tasks.get(timeout=_LOOK_SECONDS)
+                task = self._tasks.get(timeout=max(due_at - self._monotonic(), 0.0))
             if task is None:
                 return
+            if task == self.look:
+                due_at = self._monotonic() + _LOOK_SECONDS
             try:
                 task()
             except Exception as error:  # such as a joblist that is gone

@@ -158,16 +158,16 @@ def _pieces(store: Store, entry: Entry) -> Iterator[bytes | memoryview]:
 
 
 def digest_in(receipt: Receipt, kind: SumFormat) -> str | None:
-    """Return the digest of the bytes at the destination that a receipt has; None if it has none.
+    """Return the digest of the bytes at the destination that a receipt proves; None without one.
 
     No receipt has a SHA-256 of a whole file: what S3 answers is often one of its parts' SHA-256s.
     """
-    return receipt.stored_md5 if kind == "md5sum" else None
+    return receipt.stored_md5 if kind == "md5sum" and receipt.is_proof else None
 
 
 def sum_line(digest: str, path: str) -> bytes:
     """Return the line of a file as md5sum writes it, with its newline."""
-    name = os.fsencode(path)
+    name = os.fsencode(path) if path != "-" else b"./-"  # a dash alone is the standard input
     escaped = b""
     if _ESCAPED.search(name):
         escaped = b"\\"

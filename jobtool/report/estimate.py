@@ -16,7 +16,7 @@ from jobtool.jobs.job import JobStatus
 from jobtool.jobs.packagetask import BRINGS_NOTHING
 from jobtool.jobs.workerstates import PAUSED, WORKING, SeenState, WorkerState
 from jobtool.report.jobline import JobLine
-from jobtool.report.rates import MOST_AHEAD_SECONDS, BytesOverTime
+from jobtool.report.rates import moved
 from jobtool.units import duration_text, rate_text
 
 #: Jobs that a worker will do, or does.
@@ -235,15 +235,6 @@ def _rate_now(alive: list[SeenState]) -> float | None:
 
 
 def mean_rate(lines: Iterable[JobLine], now: Callable[[], float] = time.time) -> float | None:
-    """Return the mean rate of the time in which anything moved; None if nothing has.
-
-    Times in which nothing moved don't count, and neither does what logs tell of the future: a
-    clock, or a person, was wrong.
-    """
-    moved = BytesOverTime()
-    latest = now() + MOST_AHEAD_SECONDS
-    for line in lines:
-        for start, end, count in line.spans:
-            if end <= latest:
-                moved.add(start, end, count)
-    return moved.mean()
+    """Return the mean rate of the time in which anything moved; None if nothing has."""
+    size, seconds = moved((span for line in lines for span in line.spans), now())
+    return size / seconds if size else None

@@ -1,14 +1,32 @@
-"""Bytes over time, in a bounded number of intervals."""
+"""Bytes over time: in a bounded number of intervals, and their mean."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 #: More intervals than this are never held: they get twice as long instead.
 MOST_INTERVALS = 240
 
 #: Lines of a log that are later than that are left out: a clock, or a person, was wrong.
 MOST_AHEAD_SECONDS = 86_400
+
+
+def moved(spans: Iterable[tuple[float, float, int]], now: float) -> tuple[int, float]:
+    """Return how many bytes attempts have moved, and in how many seconds, by all together.
+
+    ``spans`` are the start and the end of each attempt, in seconds since 1970, and its bytes. Times
+    in which none was under way don't count, and neither do attempts that moved nothing, or those of
+    the future. Logs have whole seconds: an attempt takes no less than one.
+    """
+    latest = now + MOST_AHEAD_SECONDS
+    size, covered, until = 0, 0.0, float("-inf")
+    for start, end, count in sorted(span for span in spans if span[2] > 0 and span[1] <= latest):
+        size += count
+        over = max(end, start + 1.0)
+        covered += max(over - max(start, until), 0.0)
+        until = max(until, over)
+    return size, covered
 
 
 class BytesOverTime:
@@ -45,11 +63,6 @@ class BytesOverTime:
             (index * self.seconds, self._amounts.get(index, 0) / self.seconds)
             for index in range(min(self._amounts), max(self._amounts) + 1)
         ]
-
-    def mean(self) -> float | None:
-        """Return the mean rate of the intervals in which bytes moved; None if none did."""
-        amounts = [amount for amount in self._amounts.values() if amount > 0]
-        return sum(amounts) / (len(amounts) * self.seconds) if amounts else None
 
     def _make_room(self, start: float, end: float) -> None:
         known = self._amounts

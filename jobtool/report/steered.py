@@ -114,7 +114,8 @@ class Steered(Event, frozen=True, kw_only=True):
         if not self.jobs:
             return "No job was stopped."
         begin = f"{self._would or 'Stopped '}{'stop ' if self.dry_run else ''}{self._what}. "
-        held = len(self.jobs) - len(self.ended)
+        # A dry run claims no job, so it doesn't know which are held.
+        held = 0 if self.dry_run else len(self.jobs) - len(self.ended)
         next_ = ""
         if held:
             next_ = (

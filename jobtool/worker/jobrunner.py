@@ -111,6 +111,13 @@ class JobRunner:
                     self._note_finished(claimed)
             except JobFileError as error:
                 self._scan_state.leave_alone(job_id, error)
+            except MembershipLostError:
+                raise
+            except ClaimLostError as error:  # before the job was begun
+                self._tally.lost += 1
+                tools.emit(JobLost(job=claimed.job.name, reason=str(error)))
+            except FileNotFoundError as error:
+                self._leave_edited(job_id, error)
         return True
 
     def _is_stopped(self, claimed: ClaimedJob) -> bool:

@@ -24,8 +24,8 @@ from jobtool.worker.options import WorkerOptions
 from jobtool.worker.rankgroup import RankGroup
 from jobtool.worker.routelimits import RouteLimits
 
-#: How often a worker looks whether joblist.toml or control.json has changed. All ranks of a run
-#: together look about fifty times a second at most.
+#: How often a worker looks whether joblist.toml or control.json has changed. All workers together
+#: look about fifty times a second at most.
 _READ_SECONDS = 3.0
 _READS_PER_SECOND = 50
 
@@ -104,7 +104,8 @@ class Limits:
 
     The limits are divided equally among the workers of the joblist that move data now.
     ``name`` is this worker's name as a member. ``also`` is called as often as joblist.toml is
-    looked at, and must not raise. In its first second a worker takes no more than if
+    looked at, and must not raise. ``workers`` returns how many workers the joblist has, as far as
+    this one knows. In its first second a worker takes no more than if
     all ranks of its run, and all members, moved data: those that begin at the same moment don't see
     each other yet. The ranks of a run begin one after the other, within the time of a part: else
     all would send a part at the same moment, again and again.
@@ -118,8 +119,10 @@ class Limits:
         rank_group: RankGroup,
         name: str,
         also: Callable[[], None] = lambda: None,
+        workers: Callable[[], int] = lambda: 1,
     ) -> None:
         self._also = also
+        self._workers = workers
         self.throttle = Throttle(options.monotonic)
         self._emit = emit
         self._now = options.now
@@ -139,7 +142,6 @@ class Limits:
             )
         )
         self._rank, self._ranks = rank_group.rank, rank_group.size
-        self._read_seconds = max(_READ_SECONDS, self._ranks / _READS_PER_SECOND)
         self._told: tuple[float | None, float | None] = (None, None)
         self._has_begun = False
         self._divisor = 0  # 0 while this worker moves nothing
@@ -187,6 +189,10 @@ class Limits:
         if self.throttle.is_on:
             return _LOOK_SECONDS
         return self._read_seconds
+
+    @property
+    def _read_seconds(self) -> float:
+        return max(_READ_SECONDS, max(self._ranks, self._workers()) / _READS_PER_SECOND)
 
     def look(self) -> None:
         """Look at everything that may have changed, and set this worker's share."""

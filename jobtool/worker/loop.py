@@ -50,9 +50,10 @@ from jobtool.worker.jobrunner import JobRunner
 from jobtool.worker.limits import Limits
 from jobtool.worker.options import WorkerOptions, options_for
 from jobtool.worker.order import JobOrder
-from jobtool.worker.overview import Overview
+from jobtool.worker.overview import Overview, look_rule
 from jobtool.worker.ownstate import OwnState
 from jobtool.worker.pace import Pace
+from jobtool.worker.passes import Helping, Passes
 from jobtool.worker.preview import Previewer
 from jobtool.worker.priorities import Priorities
 from jobtool.worker.progress import Reporter
@@ -64,9 +65,6 @@ from jobtool.worker.steering import PausedWait, Steering
 from jobtool.worker.stores import worker_stores
 from jobtool.worker.sweep import Sweeper
 from jobtool.worker.tools import AttemptTools
-
-#: How many batches of others' jobs a worker does before it looks for a job of its own.
-_BATCHES_BEFORE_LOOKING = 10
 
 
 class Worker:
@@ -110,7 +108,13 @@ class Worker:
         self._emit = emit = self._reporter.counted(emit)
         self._steering = Steering(joblist, resolved.stop, emit)
         self._limits = Limits(
-            joblist, options, emit, self._rank_group, self._tally.name, self._steering.look
+            joblist,
+            options,
+            emit,
+            self._rank_group,
+            self._tally.name,
+            also=self._steering.look,
+            workers=lambda: self._state.workers,
         )
         self._priorities = Priorities(joblist, lambda: self._steering.control)
         self._order = JobOrder(
@@ -160,11 +164,12 @@ class Worker:
             on_stall = partial(self._leave_stalled, stall_seconds)
             watchdog = Watchdog(self._liveness, stall_seconds, on_stall)
             on_loss = partial(self._options.stop.lose, "other workers regard this one as dead")
+            # Before it joins: a stop that counts this worker as a running one is newer.
+            is_first = self._rank_group.is_alone or self._environment.rank == 0
+            self._tally.stop_seen = self._steering.begin(heeds=is_first)
             with self._membership.joined(self._tally.name, on_loss):
                 if self._rank_group.is_alone:
                     self._order.others = self._membership.count() - 1
-                is_first = self._rank_group.is_alone or self._environment.rank == 0
-                self._tally.stop_seen = self._steering.begin(heeds=is_first)
                 self._rank_group.publish(self._tally, now=True)
                 if on_joined is not None:
                     on_joined()
@@ -224,12 +229,14 @@ class Worker:
             require_present=self._membership.require_present,
         )
         job_ids = self._scan(agreed)
-        with self._overview.looking(
+        rule = look_rule(
+            self._options.looks,
             jobs=len(job_ids),
             rank=self._environment.rank,
             is_alone=self._rank_group.is_alone,
-            sees_all=self._options.sees_all,
-        ):
+            workers=self._membership.count,
+        )
+        with self._overview.looking(rule):
             self._work_on(job_ids, claims)
 
     def _work_on(self, job_ids: list[str], claims: Claims) -> None:
@@ -287,31 +294,23 @@ class Worker:
             is_held_back=runner.is_held_back,
             is_stale=lambda: self._order.is_stale,
         )
+        passes = Passes(
+            self._joblist,
+            schedule=schedule,
+            order=self._order,
+            scan_state=self._scan_state,
+            tally=self._tally,
+            helping=Helping(helper, copier, self._order, self._steering, self._reporter),
+            shares=self._options.share,
+            paused_wait=self._paused_wait,
+            idle=self._idle,
+            is_ended=lambda: self._is_ended,
+            is_paused=lambda: self._is_paused,
+            claims=claims,
+            monotonic=self._options.monotonic,
+        )
         try:
-            while not self._is_ended:
-                if self._is_paused:
-                    helper.withdraw()
-                    if not self._paused_wait.wait(lambda: self._is_ended):
-                        break
-                    self._idle.end()
-                if self._joblist.settings.packages is not None:
-                    self._scan_state.forget_if_put_back()  # a step puts others back
-                before = self._tally.claimed
-                started = self._options.monotonic()
-                schedule.run_todo(self._order.of(job_ids))
-                if self._is_paused or self._order.is_stale:
-                    continue
-                if self._tally.claimed == before:
-                    schedule.run_orphans()
-                is_idle = self._tally.claimed == before and not self._is_ended
-                look_seconds = self._options.monotonic() - started
-                if not is_idle or self._help(helper, copier):
-                    self._idle.end()
-                else:
-                    self._state.idle()
-                    if not self._idle.wait(claims, helper, look_seconds):
-                        break
-                job_ids = self._joblist.job_ids()
+            passes.run(job_ids)
             sweeper.remove_batches()
         finally:
             helper.withdraw()
@@ -320,8 +319,9 @@ class Worker:
     def _scan(self, agreed: AgreedPolicy) -> list[str]:
         """List the jobs, together with the other ranks; return the job IDs."""
         scan = self._rank_group.share_scan(self._look_at_all, self._options.stop.is_set)
-        if (first := self._rank_group.first()) is not None and self._environment.rank:
-            self._steering.agree(first.stop_seen)
+        if not self._rank_group.is_alone and self._environment.rank:
+            first = self._rank_group.first()  # None if it died before it could tell anything
+            self._steering.agree(None if first is None else first.stop_seen)
         self._scan_state.adopt(scan)
         self._order.adopt(scan)
         chosen = self._order.chosen([*scan])
@@ -349,17 +349,3 @@ class Worker:
         left = max(self._pace.seconds_left, 0.0)
         self._emit(NoTimeLeft(seconds_left=left, job_seconds=self._pace.shortest_seconds))
         return False
-
-    def _help(self, helper: Helper, copier: Copier) -> bool:
-        """Do batches of jobs that other workers hold; return True if there was one."""
-        if not self._options.share:
-            return False
-        ongoing = self._order.of(self._scan_state.ongoing)
-        helper.offer([each for each in ongoing if self._steering.pause_of(each) is None])
-        if not helper.help(copier):
-            return False
-        for _ in range(_BATCHES_BEFORE_LOOKING):
-            if self._is_paused or not helper.help(copier):
-                break
-        self._reporter.tick()  # the job's holder counts what was sent
-        return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -39,6 +39,10 @@ def _watch_nothing(progress: JobProgress | RunProgress) -> None:
     pass
 
 
+#: When a worker looks at the whole list, to tell how far it is.
+Looks = Literal["always", "if-short", "never"]
+
+
 class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of a worker: up to ``threads`` files at a time. It ends after ``max_jobs`` jobs.
 
@@ -59,9 +63,9 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     ``watch`` is called with the job's progress several times a second, ``watch_run`` with that of
     this worker and of the whole list, or of all ranks at rank 0. An exception from them fails no
-    job. ``watch_run`` needs ``sees_all``: the whole list is looked at, even if it is long.
-    ``now`` and ``monotonic`` (seconds) are the clock. ``sleep`` waits between tries; by default
-    ``stop`` interrupts it.
+    job. For its progress the worker looks at the whole list: by ``looks`` ``always``, ``if-short``
+    (and if few others do so, too) or ``never``. ``now`` and ``monotonic`` (seconds) are the clock.
+    ``sleep`` waits between tries; by default ``stop`` interrupts it.
     """
 
     threads: int | None = None
@@ -88,7 +92,7 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     order: str = "name"
     watch: Callable[[JobProgress], None] = _watch_nothing
     watch_run: Callable[[RunProgress], None] = _watch_nothing
-    sees_all: bool = False
+    looks: Looks = "if-short"
     now: Callable[[], datetime] = _now
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] | None = None

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from jobtool.errors import JobtoolError
 from jobtool.report.estimate import Estimate
 
 if TYPE_CHECKING:
     from jobtool.jobs.joblist import JobList
+    from jobtool.worker.options import Looks
 
 #: Nothing is looked at before: a short run needn't know.
 _FIRST_SECONDS = 2.0
@@ -25,8 +25,12 @@ _SHORTEST_PAUSE_SECONDS = 2.0
 #: The looks of all workers together take this part of a core, and as much of the filesystem.
 _SHARE = 0.05
 
-#: A longer joblist isn't looked at by single workers, of which there may be a thousand.
-MOST_JOBS_ALONE = 20_000
+#: All single workers together read no more job files than this when they begin to look. There may
+#: be a thousand of them.
+MOST_READS = 20_000
+
+#: How long a worker waits that may not look, before it counts the workers again.
+_COUNT_AGAIN_SECONDS = 60.0
 
 
 class Overview:
@@ -40,6 +44,7 @@ class Overview:
         self.latest: Estimate | None = None
         self._joblist = joblist
         self._monotonic = monotonic
+        self._may_look: Callable[[], bool] = bool
         self._is_over = threading.Event()
         # A daemon: the joblist's filesystem may hang.
         self._thread = threading.Thread(target=self._run, name="overview", daemon=True)
@@ -49,9 +54,10 @@ class Overview:
         return self.latest
 
     @contextlib.contextmanager
-    def looking(self, *, jobs: int, rank: int, is_alone: bool, sees_all: bool) -> Iterator[None]:
-        """Look at the list of so many jobs during the block, if a worker of this rank should."""
-        if rank == 0 and (sees_all or not is_alone or jobs <= MOST_JOBS_ALONE):
+    def looking(self, may_look: Callable[[], bool] | None) -> Iterator[None]:
+        """Look at the list during the block, whenever ``may_look`` returns True; never for None."""
+        if may_look is not None:
+            self._may_look = may_look
             with contextlib.suppress(RuntimeError):  # no thread, because of a limit
                 self._thread.start()
         try:
@@ -67,11 +73,28 @@ class Overview:
         while not self._is_over.wait(pause):
             began = self._monotonic()
             try:
+                if live is None and not self._may_look():
+                    pause = _COUNT_AGAIN_SECONDS
+                    continue
                 live = live or LiveJoblist(self._joblist)
                 live.look(_LOOK_SECONDS)
                 self.latest = None if live.unread else live.estimate()
                 workers = max(len(live.states), 1)
-            except (JobtoolError, OSError):
+            except Exception:  # also a bug: it is only for people
                 workers = 1
             took = self._monotonic() - began
             pause = max(_SHORTEST_PAUSE_SECONDS, took * workers / _SHARE)
+
+
+def look_rule(
+    looks: Looks, *, jobs: int, rank: int, is_alone: bool, workers: Callable[[], int]
+) -> Callable[[], bool] | None:
+    """Return what ``Overview.looking`` takes, for a worker of this rank and a list of so many jobs.
+
+    ``workers`` counts those of the joblist, of whom each looks for itself if it is alone.
+    """
+    if rank or looks == "never":
+        return None
+    if looks == "always" or not is_alone:
+        return lambda: True
+    return lambda: jobs * max(workers(), 1) <= MOST_READS

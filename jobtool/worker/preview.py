@@ -17,6 +17,7 @@ from jobtool.jobs.job import COPY, Job
 from jobtool.jobs.joblist import JobList
 from jobtool.names import quote
 from jobtool.report.pastrate import past_rate
+from jobtool.report.pauses import read_pauses
 from jobtool.stores.registry import StoreRegistry
 from jobtool.transfer.foresight import SMALL_BYTES, Foreseer, Foresight, Problem
 from jobtool.transfer.ledger import Ledger
@@ -262,6 +263,7 @@ class Previewer:
             },
             estimate=self._estimate(),
             problems=problems,
+            paused=[*read_pauses(self._joblist).lines(self._joblist.path)],
             compression=self._options.compression,
             not_looked_at=None if self._broken is None else str(self._broken),
             stopped=stopped,

@@ -93,7 +93,7 @@ class Reporter:
         if self._rank or not (is_due or now - self._watched >= _WATCH_SECONDS):
             return
         self._watched = now
-        if not (is_due or self._options.sees_all):
+        if not (is_due or self._options.looks == "always"):
             return
         told = self._progress(now)
         self._options.watch_run(told)

@@ -243,11 +243,12 @@ class ScanState:
         """Count the jobs by status, None for invalid ones; read the files of unfinished jobs.
 
         Jobs that aren't ``todo`` any more are forgotten as ``waiting``. Jobs that weren't chosen
-        aren't counted.
+        aren't counted. A paused job that is ``ongoing`` counts as ``todo``: its worker hands it
+        back, or has died, and nobody takes it over before it is resumed.
         """
         counts: dict[JobStatus | None, int] = dict.fromkeys([*JobStatus, None], 0)
         held_by_others = set(self.ongoing)
-        todo = set()
+        todo, paused = set(), set()
         job_ids = self._joblist.job_ids()
         chosen = self._chosen(job_ids)
         self.not_chosen = len(job_ids) - len(chosen)
@@ -260,6 +261,9 @@ class ScanState:
                     continue
             if status is JobStatus.TODO and job_id in held_by_others:
                 status = JobStatus.ONGOING  # another worker has claimed it and not yet written so
+            if status in (JobStatus.TODO, JobStatus.ONGOING) and is_paused(job_id):
+                status = JobStatus.TODO
+                paused.add(job_id)
             counts[status] += 1
             if status is JobStatus.TODO:
                 todo.add(job_id)
@@ -269,5 +273,5 @@ class ScanState:
         self.incoming &= todo
         self.blocked &= todo
         self.stuck &= todo
-        self.paused = {job_id for job_id in todo if is_paused(job_id)}
+        self.paused = paused
         return counts

@@ -67,6 +67,7 @@ def test_what_is_public_does_as_its_example_shows(
 
 def test_the_page_refers_to_every_public_name() -> None:
     errors = {name for name in jobtool.__all__ if name.endswith("Error")}
-    shown = set(re.findall(r"^::: jobtool\.(\w+)$", PAGE.read_text("utf-8"), re.MULTILINE))
+    text = PAGE.read_text("utf-8")
+    shown = set(re.findall(r"^\.\. auto\w+:: jobtool\.(\w+)$", text, re.MULTILINE))
     assert shown - {"errors"} == set(jobtool.__all__) - errors - {"Scope", "__version__"}
     assert "errors" in shown

@@ -17,6 +17,7 @@ from rich.cells import cell_len
 
 from jobtool.cli.bars import BarLine, drawn
 from jobtool.worker.events import RunProgress
+from tests.cli.terminals import Terminal
 from tests.commands import environment, run_ok, start_on_terminal
 from tests.trees import write
 
@@ -160,3 +161,20 @@ def test_what_a_signal_says_stands_above_the_bars(joblist: Path) -> None:
     shown = on_terminal(joblist, 80, {"TERM": "xterm"}, is_stopped=True)
     assert re.search(r"\x1b\[2KSIGINT: finishing files in progress; Ctrl-C again", shown)
     assert "handed back" in shown
+
+
+def test_a_job_that_was_handed_back_is_shown_no_more(joblist: Path) -> None:
+    with Terminal("transfer-worker", "-i", joblist, "--bandwidth", "4MB/s") as terminal:
+        terminal.wait_for("whole list")
+        terminal.wait_for("copying")
+        run_ok("jobtool", "pause", joblist)
+        terminal.wait_for("Paused by")
+        frame = "copying"
+        for _ in range(40):
+            terminal.wait_for("whole list")
+            *_, frame, _ = terminal.text.split("whole list")  # the last one is read in part
+            if "copying" not in frame and "Paused by" not in frame:
+                break
+        run_ok("jobtool", "stop", joblist)
+        assert terminal.end() == 3
+    assert "copying" not in frame

@@ -84,6 +84,8 @@ def test_a_name_that_is_no_utf_8_comes_out_byte_by_byte(joblist: Path) -> None:
         (("--", "--threads", "many"), "expected a whole number; found 'many'"),
         (("--", "other-list"), "other-list"),
         (("--", "--help"), "found --help"),
+        (("--", "--order", "bigest"), "order: expected one of largest, smallest"),
+        (("--", "--log-file", "w-%n.log"), "found %n"),
     ],
 )
 def test_wrong_usage_is_one_line(joblist: Path, options: tuple[object, ...], expected: str) -> None:

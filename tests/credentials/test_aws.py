@@ -222,7 +222,7 @@ def test_a_config_file_that_cannot_be_read_is_one_line(
 
 
 def test_without_any_credentials_it_is_told_where_they_may_come_from() -> None:
-    assert "found none. Log in" in refusal_of(make_provider({}))
+    assert "found none. Set AWS_ACCESS_KEY_ID" in refusal_of(make_provider({}))
 
 
 @pytest.mark.usefixtures("keys")

@@ -60,7 +60,7 @@ def test_a_method_that_cannot_be_loaded_is_told_without_failing_the_others(site:
         (("--methods", "cpp"), "'cpp'"),
         (("--methods", "auto,stream"), "expected 'auto' alone"),
         (("--methods", "stream,cp"), "expected 'stream' as the last"),
-        (("--job", "nope"), "expected a job nope"),
+        (("--job", "nope"), "found nope"),
     ],
 )
 def test_wrong_questions_get_one_line(site: Site, options: tuple[str, ...], said: str) -> None:
@@ -90,7 +90,7 @@ def test_python_says_the_same(site: Site) -> None:
     (explained,) = jobtool.explain_methods(str(site.joblist), methods=["auto"])
     assert explained.job == "item000"
     assert [one.name for one in explained.methods if one.is_used] == ["stream"]
-    with pytest.raises(jobtool.UsageError, match="expected a job"):
+    with pytest.raises(jobtool.UsageError, match="found nope"):
         jobtool.explain_methods(str(site.joblist), job="nope")
 
 

@@ -173,6 +173,7 @@ class World:
         left = {str(path.relative_to(self.joblist)) for path in self.joblist.rglob("*")}
         # A killed worker's marker stays until other workers are certain that it is dead.
         left -= {name for name in left if name.startswith(".claims/workers/")}
+        left -= {name for name in left if name.startswith(".claims/states")}  # of killed ones, too
         left -= {".claims/put-back"}  # of ``jobtool retry``
         assert left == {
             *("joblist.toml", "receipts", "journals", ".claims"),

@@ -295,7 +295,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, source: Path, joblist: Path) -
         ("2024-01-31 10:00:00  12 x\nmore\n", [], "Keys with line ends need an S3 Inventory"),
         ("12 x\0", ["--list-format", "find"], "record 1: expected what find -printf"),
         ("{}", ["--list-format", "inventory"], "manifest.json of an S3 Inventory"),
-        ("a/one.tif\n", ["-l", "manifest"], "leave out --files-from"),
+        ("a/one.tif\n", ["-l", "manifest"], "Give the list as the input path"),
     ],
 )
 def test_lists_that_cant_be_are_refused(

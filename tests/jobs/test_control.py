@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobtool.errors import JoblistError, JoblistUnavailableError
+from jobtool.errors import JoblistError, JoblistUnavailableError, UsageError
 from jobtool.jobs.control import (
     MAX_BYTES,
     Asked,
@@ -107,6 +107,8 @@ def _stop(last: int) -> JobsStop:
         (2, "handed-back reason=stopped\n2026-11-20T12:00:01Z priority priority=5", True),
         (2, "error reason=stopped stop=t1", False),
         (2, "error reason=stopped stop=t0", True),
+        (1, "error reason=stopped stop=t1\n2026-11-20T12:00:01Z retry", False),
+        (2, "error reason=stopped stop=t1\n2026-11-20T12:00:01Z handed-back reason=no", False),
         (2, "retry", False),
         (2, "success files=1", False),
         (2, "repair", False),
@@ -217,6 +219,15 @@ def test_a_file_that_is_unfit_changes_nothing_and_is_told_once(joblist, what):
     os.rename(path_of(joblist), path_of(joblist) + ".old")
     assert watch.look()
     assert watch.control == Control()
+
+
+def test_no_more_is_written_than_workers_read(joblist, monkeypatch):
+    edit_control(joblist, lambda found: found.with_pause(ASKED, ["a"]))
+    monkeypatch.setattr("jobtool.jobs.control.MAX_BYTES", 4096)
+    many = [f"job {number}" for number in range(1000)]
+    with pytest.raises(UsageError, match=r"expected at most 4\.0 KiB .* Nothing was changed"):
+        edit_control(joblist, lambda found: found.with_pause(ASKED, many))
+    assert read_control(joblist).paused_jobs == {"a"}
 
 
 def test_a_file_that_cant_be_written_stays_as_it_was(joblist):

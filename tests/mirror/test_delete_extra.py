@@ -164,7 +164,8 @@ def test_a_filesystem_that_should_be_mounted(tmp_path: Path) -> None:
     table.write_text(
         f"# comment\n\n/dev/sda1 / ext4 defaults 0 1\nproc /proc proc\nserver:/x {escaped} nfs rw\n"
     )
-    for path in (point, point / "data", tmp_path):
+    (tmp_path / "link").symlink_to(point)
+    for path in (point, point / "data", tmp_path, tmp_path / "link" / "data"):
         assert "Mount it" in (why_unmounted(str(path), table=str(table)) or "")
     for path in (tmp_path / "a disk 2", Path("/proc/self")):
         assert why_unmounted(str(path), table=str(table)) is None
@@ -246,17 +247,19 @@ def test_excluded_files_are_extra_only_if_asked_for(local: World) -> None:
     assert tree(local.source) == FILES_OF
 
 
-def nested(folder: Path) -> World:
-    """The jobs a and b, and one whose destination is inside that of a."""
+def nested(folder: Path, there: str) -> World:
+    """The jobs a and b, and one whose destination is inside that of a, or a link leads there."""
     world = done_world(folder, files={**FILES_OF, "other/y": b"y" * 3000, "other/z": b"z"})
     text = (world.joblist / "other.txt").read_text()
-    changed = text.replace("success", "todo", 1).replace("copies/other", "copies/a/deep")
+    changed = text.replace("success", "todo", 1).replace("copies/other", there)
     (world.joblist / "other.txt").write_text(changed)
     return world
 
 
-def test_files_that_another_job_brings_too(folder: Path) -> None:
-    world = nested(folder)
+@pytest.mark.parametrize("there", ["copies/a/deep", "a link/deep"])
+def test_files_that_another_job_brings_too(folder: Path, there: str) -> None:
+    world = nested(folder, there)
+    (folder / "a link").symlink_to("copies/a")
     world.path("a/deep/y").unlink()
     found = world.prune()
     assert "isn't done" in reasons(found)

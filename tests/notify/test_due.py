@@ -22,7 +22,7 @@ from jobtool.notify.markers import Markers
 from jobtool.notify.telling import Teller
 from jobtool.notify.watching import Watcher
 from jobtool.worker.environment import Environment
-from jobtool.worker.events import JobClaimed, JobProgress
+from jobtool.worker.events import JobClaimed, JobFailed, JobProgress
 from tests.commands import run, run_ok
 from tests.notify.places import break_job, make_joblist, occasions, recorded, recorder
 from tests.trees import make_items, statuses
@@ -245,6 +245,10 @@ def test_a_worker_tells_that_nothing_moves_whatever_its_jobs_thread_does(
     watcher.look()
     assert recorded(tmp_path) == [], "another worker moves bytes"
     write_state(joblist, clock, still=900)
+    ticks.seconds += 539
+    watcher.look()
+    assert recorded(tmp_path) == [], "it needn't look before all can have stood still so long"
+    ticks.seconds += 2
     watcher.look()
     watcher.look()
     assert occasions(tmp_path) == ["stall"]
@@ -252,6 +256,21 @@ def test_a_worker_tells_that_nothing_moves_whatever_its_jobs_thread_does(
     watcher.progress(progress(6))
     watcher.look()
     assert occasions(tmp_path) == ["stall"]
+
+
+def test_a_worker_whose_jobs_all_fail_asks_once_a_minute_whether_that_was_told(
+    tmp_path: Path,
+) -> None:
+    joblist = make_joblist(tmp_path, f'[notify]\ncommand = "{recorder(tmp_path)}"')
+    ticks, environment = Ticks(), Environment(host=host(), pid=os.getpid())
+    opened = JobList.open(str(joblist))
+    watcher = Watcher(opened, environment, lambda event: None, monotonic=ticks)
+    for seconds in (0, 1, 59, 60, 61):
+        ticks.seconds = seconds
+        watcher.observe(
+            JobFailed(job="item000", reason="no", failed_files=1, will_be_tried_again=False)
+        )
+    assert watcher._tasks.qsize() == 2  # the thread, which would ask, isn't started
 
 
 def test_a_worker_tells_each_day_from_the_next_morning_on(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -49,6 +51,30 @@ def test_workers_that_end_together_tell_once(tmp_path: Path) -> None:
     joblist = make_joblist(tmp_path, f'[notify]\ncommand = "{recorder(tmp_path)}"', jobs=8)
     workers = [start("transfer-worker", "-i", joblist, "--wait") for _ in range(4)]
     assert [finish(worker).exit_code for worker in workers] == [0] * 4
+    assert occasions(tmp_path) == ["finish"]
+
+
+def test_a_server_that_never_answers_holds_no_worker_that_is_asked_to_stop(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        where = f"127.0.0.1:{silent.getsockname()[1]}"
+        notify = f'[notify.mail]\nto = ["me@x.example"]\nsmtp = "{where}"\nsecurity = "none"'
+        joblist = make_joblist(tmp_path, notify)
+        worker = start("transfer-worker", "-i", joblist, "--json")
+        connection, _ = silent.accept()  # by now the work is done
+        os.kill(worker.pid, signal.SIGTERM)
+        done = finish(worker)
+        connection.close()
+    assert done.exit_code == 0
+    kinds = [json.loads(line)["event"] for line in done.lines]
+    assert kinds.index("notices-unsent") > kinds.index("finished")
+    (mark,) = (joblist / ".claims" / "notices").glob("finish-*")
+    assert json.loads(mark.read_text())["state"] == "sending"
+    (joblist / "joblist.toml").write_text(
+        (joblist / "joblist.toml")
+        .read_text()
+        .replace("[notify.mail]", f'[notify]\ncommand = "{recorder(tmp_path)}"\n\n[notify.mail]')
+    )
+    run("jobtool", "notify", joblist)
     assert occasions(tmp_path) == ["finish"]
 
 

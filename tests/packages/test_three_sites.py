@@ -248,6 +248,9 @@ def show(
 
     chain.assert_unpacked(disk)
     chain.assert_unpacked(folder / "dresden")
+    # A rank that was killed while it changed a job file has left a temporary file. The next worker
+    # that goes over the joblist removes it; those of the storm ended with the last job.
+    chain.work_ok("chile")
     assert s3.folder is not None
     chain.assert_unpacked(s3.folder / bucket / "processing")
     for place in (

@@ -14,8 +14,11 @@ import bagit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 import jobtool
+from jobtool.jobs.joblist import JobList
+from jobtool.jobs.table import write_table
 from jobtool.report.checksums import sum_line
 from tests.commands import assert_one_line_error, run, run_ok
 from tests.trees import contents, make_items, write
@@ -84,6 +87,29 @@ def test_a_job_has_its_own_folder_as_the_base(tmp_path: Path) -> None:
     assert_one_line_error(run(*arguments, "--job", "item01"), 2, "Did you mean item001?")
 
 
+def test_a_dash_is_a_file(tmp_path: Path) -> None:
+    """md5sum takes a dash for its standard input."""
+    write(tmp_path / "in" / "item" / "-", b"a file")
+    joblist = tmp_path / "list"
+    run_ok("generate-joblist", "-i", tmp_path / "in", "-o", joblist, "-d", tmp_path / "out")
+    run_ok("transfer-worker", joblist)
+    for folder, options in (("out", ()), ("out/item", ("--job", "item"))):
+        arguments = ("--format", "md5sum", "-o", tmp_path / "sums", *options)
+        run_ok("jobtool", "receipts", joblist, *arguments)
+        assert check("md5sum", tmp_path / "sums", tmp_path / folder).returncode == 0
+
+
+def test_a_receipt_that_proves_nothing_gives_no_digest(tmp_path: Path) -> None:
+    joblist = transferred(tmp_path, tmp_path / "out", [])
+    table = joblist / "receipts" / "item000.parquet"
+    first, *others = JobList.open(str(joblist)).receipts_of("item000")
+    write_table(str(table), [replace(first, hashsum_src="0" * 32), *others])
+    arguments = ("jobtool", "receipts", joblist, "--format", "md5sum", "-o", tmp_path / "sums")
+    assert_one_line_error(run(*arguments), 1, "1 of 4 file(s)", "MD5", "--read")
+    run_ok(*arguments, "--read")
+    assert check("md5sum", tmp_path / "sums", tmp_path / "out").returncode == 0
+
+
 def test_compressed_files_have_the_digests_of_what_is_stored(tmp_path: Path) -> None:
     items = tmp_path / "in" / "item"
     write(items / "a", b"a" * 100_000)
@@ -144,7 +170,7 @@ def test_a_line_is_one_line_that_md5sum_reads_back(name: str) -> None:
             out += codes.get(pair, found[at : at + 1])
             at += 2 if pair in codes else 1
         found = out
-    assert found in (raw, b"")
+    assert found in (b"./-" if raw == b"-" else raw, b"")
 
 
 # Bags.

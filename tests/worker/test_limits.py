@@ -44,7 +44,9 @@ class World:
             self.joblist.claims_path, name, self.members.__contains__, monotonic=self.monotonic
         )
 
-    def limits(self, name: str = "one", ranks: int = 1, rank: int = 0, **options: object) -> Limits:
+    def limits(
+        self, name: str = "one", ranks: int = 1, rank: int = 0, workers: int = 1, **options: object
+    ) -> Limits:
         self.members.add(name)
         group = SimpleNamespace(
             size=ranks,
@@ -60,6 +62,7 @@ class World:
             lambda event: self.events.append(event.text()),
             group,
             name,
+            workers=lambda: workers,
         )
 
     def files(self) -> list[str]:
@@ -126,6 +129,20 @@ def test_shares_are_divided_among_those_that_move_data(world: World) -> None:
         two.look()  # idle
     assert (share(one), share(two)) == (12e6, 0)
     assert world.files() == ["one"]
+
+
+@pytest.mark.parametrize("many", [{"ranks": 1000}, {"workers": 1000}])
+def test_a_thousand_workers_look_at_joblist_toml_fifty_times_a_second(
+    world: World, many: dict[str, int]
+) -> None:
+    one = world.limits("one", **many)
+    one.look()
+    world.toml.write_text(world.toml.read_text().replace("12MB/s", "9MB/s"))
+    heard = []
+    for _ in range(45):
+        world.pass_time(1, one)
+        heard.append(any("9MB/s" in text for text in world.events))
+    assert heard.index(True) == 39  # its second look finds that the file stays as it is
 
 
 def test_ranks_that_begin_together_never_exceed_the_limit(world: World) -> None:

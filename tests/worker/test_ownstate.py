@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
-from jobtool.events import Event
+import pytest
+
+from jobtool.events import Amount, Event
 from jobtool.jobs.workerstates import (
     ENDING,
     HELPING,
@@ -137,6 +140,33 @@ def test_the_word_for_what_a_worker_does(tmp_path: Path) -> None:
     assert world.state.state == IDLE
 
 
+class Faulty(Event, frozen=True, kw_only=True):
+    """An event of a plug-in with a bug."""
+
+    def amount(self) -> Amount:
+        raise TypeError("a bug")
+
+
+def test_an_event_of_a_plug_in_that_raises_fails_nothing_and_is_told(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    with pytest.warns(RuntimeWarning, match="a bug"):
+        world.emit(Faulty())
+    world.emit(claimed("a job"))
+    assert [type(event) for event in world.told] == [Faulty, JobClaimed]
+    assert world.state.state == WORKING
+
+
+def test_a_worker_that_may_start_no_thread_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with World(tmp_path).own as own:
+        own.observe(claimed("a job"))
+
+
 def test_the_first_job_and_a_pause_are_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "workers").mkdir()
     (tmp_path / STATES_FOLDER).mkdir()
@@ -145,7 +175,7 @@ def test_the_first_job_and_a_pause_are_told_at_once(tmp_path: Path) -> None:
     until = time.monotonic() + 60
 
     def wait_for(word: str) -> None:
-        while not any(f'"{word}"' in path.read_text() for path in told.iterdir()):
+        while not any(f'"{word}"' in path.read_text() for path in told.glob("[!.]*")):
             assert time.monotonic() < until
             time.sleep(0.01)
 

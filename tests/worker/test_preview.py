@@ -435,3 +435,15 @@ def test_a_million_files_take_bounded_memory(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "1,000,000 files" in done.stdout
     assert int(done.stderr.splitlines()[-1]) < 400_000
+
+
+def test_a_paused_job_is_counted_and_told(tmp_path: Path) -> None:
+    joblist = make_list(tmp_path, make_items(tmp_path / "in", 2), tmp_path / "out")
+    assert preview(joblist)["paused"] == []
+    run_ok("jobtool", "pause", joblist, "--job", "item001")
+    (told,) = preview(joblist)["paused"]
+    assert told.startswith("Job item001 is paused")
+    assert "jobtool resume" in told
+    assert told in run_ok("transfer-worker", joblist, "--dry-run").stdout
+    run_ok("jobtool", "resume", joblist)
+    assert preview(joblist)["paused"] == []

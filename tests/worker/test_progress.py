@@ -15,8 +15,8 @@ from jobtool.jobs.settings import Settings
 from jobtool.report.estimate import Estimate
 from jobtool.worker.environment import Environment
 from jobtool.worker.events import JobProgress, RunProgress
-from jobtool.worker.options import ResolvedOptions
-from jobtool.worker.overview import MOST_JOBS_ALONE, Overview
+from jobtool.worker.options import Looks, ResolvedOptions
+from jobtool.worker.overview import MOST_READS, Overview, look_rule
 from jobtool.worker.progress import RUN_PROGRESS_SECONDS, Reporter
 from jobtool.worker.rankgroup import RankGroup, Tally
 from tests.commands import wait_for
@@ -156,7 +156,7 @@ def test_the_whole_list_is_told_and_never_goes_back(joblist: JobList) -> None:
     reporter = Reporter(
         RankGroup(joblist.claims_path, place, membership, clock),
         Tally(name="node"),
-        ResolvedOptions(monotonic=clock, watch_run=told.append, sees_all=True),
+        ResolvedOptions(monotonic=clock, watch_run=told.append, looks="always"),
         lambda event: None,
         rank=0,
         overview=lambda: seen[-1] if seen else None,
@@ -190,11 +190,26 @@ def test_the_whole_list_is_told_and_never_goes_back(joblist: JobList) -> None:
 def test_the_overview_reads_the_joblist_and_survives_its_end(tmp_path: Path) -> None:
     found = JobList.create(str(tmp_path / "list"), Settings())
     overview = Overview(found)
-    with overview.looking(jobs=0, rank=0, is_alone=True, sees_all=False):
+    with overview.looking(lambda: True):
         wait_for(lambda: overview.estimate() is not None)
         shutil.rmtree(tmp_path / "list")
     assert overview.estimate() == Estimate(files_total=0, bytes_total=0, bytes_left=0)
-    others = Overview(found)
-    with others.looking(jobs=MOST_JOBS_ALONE + 1, rank=0, is_alone=True, sees_all=False):
-        pass
-    assert others.estimate() is None
+
+
+@pytest.mark.parametrize(
+    ("looks", "rank", "is_alone", "workers", "expected"),
+    [
+        ("never", 0, True, 1, None),
+        ("always", 1, False, 1, None),
+        ("always", 0, True, 10**6, True),
+        ("if-short", 0, False, 10**6, True),
+        ("if-short", 0, True, 0, True),
+        ("if-short", 0, True, MOST_READS // 100, True),
+        ("if-short", 0, True, MOST_READS // 100 + 1, False),
+    ],
+)
+def test_few_workers_of_many_look_at_a_long_list(
+    looks: Looks, rank: int, is_alone: bool, workers: int, expected: bool | None
+) -> None:
+    rule = look_rule(looks, jobs=100, rank=rank, is_alone=is_alone, workers=lambda: workers)
+    assert (None if rule is None else rule()) == expected

@@ -170,6 +170,9 @@ def test_a_job_that_is_stopped_in_the_middle_becomes_error_until_it_is_retried(l
 
 def test_a_job_that_nobody_holds_is_stopped_at_once_and_one_that_is_done_is_left_alone(small):
     run_ok("transfer-worker", "-i", small, "--job", "item000")
+    would = run_ok("jobtool", "stop", small, "--job", "item001", "--dry-run").stdout
+    assert "Would stop job item001. What is stopped would be in error." in would
+    assert "held by a worker" not in would
     done = run_ok("jobtool", "stop", small, "--job", "item000", "--job", "item001", "--json")
     (event,) = map(json.loads, done.lines)
     assert (event["jobs"], event["ended"], event["left_alone"]) == (["item001"], ["item001"], 1)
@@ -207,6 +210,22 @@ def test_paused_jobs_are_left_alone_and_others_go_on(large):
     assert "2 jobs (a, c) are paused, by " in summary.stdout
     run_ok("jobtool", "resume", large, "--job", "c")
     assert run("transfer-worker", "-i", large).exit_code == 5
+    run_ok("jobtool", "resume", large)
+    run_ok("transfer-worker", "-i", large)
+    assert is_complete(large)
+
+
+def test_a_paused_job_whose_worker_was_killed_is_left_and_not_called_done(large):
+    worker = start_worker(large, *SLOW)
+    wait_for(lambda: is_moving(large))
+    worker.kill()
+    finish(worker)
+    run_ok("jobtool", "pause", large, "--job", "a")
+    done = run("transfer-worker", "-i", large, "--json")
+    assert done.exit_code == 5
+    (finished,) = told(done, "finished")
+    assert (finished["paused"], finished["left_todo"], finished["left_ongoing"]) == (1, 1, 0)
+    assert statuses(large) == {"a": "ongoing", "b": "success", "c": "success"}
     run_ok("jobtool", "resume", large)
     run_ok("transfer-worker", "-i", large)
     assert is_complete(large)

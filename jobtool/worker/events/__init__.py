@@ -23,6 +23,7 @@ from jobtool.worker.events.jobs import (
     Waiting,
 )
 from jobtool.worker.events.preview import Preview, PreviewProgress, WouldTransfer
+from jobtool.worker.events.runs import RunProgress, WorkerFinished, WorkerStopped
 from jobtool.worker.events.steering import (
     ControlKept,
     OrderChosen,
@@ -44,11 +45,8 @@ from jobtool.worker.events.workers import (
     LimitsKept,
     LimitsSet,
     NoTimeLeft,
-    RunProgress,
     Scanning,
     Stalled,
-    WorkerFinished,
-    WorkerStopped,
 )
 
 __all__ = [

@@ -150,8 +150,8 @@ class Preview(Event, frozen=True, kw_only=True):
     ``rooms`` are the bounds on what may be written, ``without_room`` the destinations that tell
     none. ``requests`` are about what the stores of both sides would be asked, as ``lists``,
     ``reads`` and ``writes``. ``estimate`` is None without a rate. ``problems`` are what wouldn't
-    arrive, and what is worth knowing. ``stopped`` says why the dry run ended early, None if it
-    didn't.
+    arrive, and what is worth knowing. ``paused`` are sentences about what is paused: workers wait
+    with it. ``stopped`` says why the dry run ended early, None if it didn't.
     """
 
     kind: ClassVar[str] = "dry-run"
@@ -179,6 +179,7 @@ class Preview(Event, frozen=True, kw_only=True):
     requests: Mapping[str, Mapping[str, int]]
     estimate: Estimate | None
     problems: Sequence[Problem]
+    paused: Sequence[str] = ()
     compression: str = "none"
     not_looked_at: str | None = None
     stopped: str | None = None
@@ -196,6 +197,7 @@ class Preview(Event, frozen=True, kw_only=True):
             "estimate": None if self.estimate is None else msgspec.to_builtins(self.estimate),
             "largest": None if self.largest is None else quote(self.largest),
             "without_room": [quote(one) for one in self.without_room],
+            "paused": [*self.paused],
             "requests": {side: dict(counts) for side, counts in self.requests.items()},
         }
         return {**super().json(), **lists}
@@ -212,7 +214,7 @@ class Preview(Event, frozen=True, kw_only=True):
         return "\n".join(lines)
 
     def _lines(self) -> list[str]:
-        lines = []
+        lines = [*self.paused]
         if self.not_looked_at is not None:
             lines.append(f"Not looked at further: {self.not_looked_at}")
         if self.sized_jobs:
