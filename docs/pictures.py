@@ -73,7 +73,7 @@ PICTURES_TO_MAKE = (
         before=f"{MAKE} && {GENERATE} -v 0 > made",
         beside="transfer-worker source08 --bandwidth 3MB/s -v 0",
         command="jobtool top source08",
-        moment=r"(?s)2 success.*[3-6]\d% of 20.*q quit",
+        moment=r"(?s)ongoing +[1-9]\d% of 20.*q quit",
     ),
     Picture(
         name="summary",

@@ -63,8 +63,10 @@ def ended(screen: Screen, shown: Shown, console: Console) -> int:
 
 def _print_blocks(shown: Shown, console: Console, seconds: float) -> int:
     overview: Overview | None = None
-    stopped = threading.Event()
-    with on_signals(lambda number: stopped.set()) as ended:
+    # Not an event of threading: this thread may hold its lock while the signal's handler sets it.
+    receiving, sending = os.pipe()
+    os.set_blocking(sending, False)
+    with on_signals(lambda number: _wake(sending)) as ended:
         while not ended and streams.why_lost() is None:
             shown.live.look()
             overview = shown.overview(is_strict=overview is None)
@@ -73,10 +75,17 @@ def _print_blocks(shown: Shown, console: Console, seconds: float) -> int:
             shown.print(overview, console)
             if not console.as_json:
                 console.result("")
-            stopped.wait(seconds)
+            select.select([receiving], [], [], seconds)
+    os.close(receiving)
+    os.close(sending)
     if signal.SIGTERM in ended:
         return 128 + signal.SIGTERM
     return 0 if overview is None else overview.exit_code
+
+
+def _wake(descriptor: int) -> None:
+    with contextlib.suppress(BlockingIOError):
+        os.write(descriptor, b".")
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ def test_a_person_is_told_the_next_command_and_a_script_is_not(tmp_path: Path) -
     make_plate(tmp_path / "results", "A1170383", batch="J1")
     command = ("generate-joblist", tmp_path / "results", "-o", tmp_path / "my list")
     assert "doctor" not in run_ok(*command, "-d", tmp_path / "out").stdout
-    with Terminal(*command, columns=200) as terminal:
+    with Terminal(*command, columns=400) as terminal:
         assert terminal.end() == 0
     assert f"To transfer: transfer-worker '{tmp_path}/my list'" in shown(terminal.text)
 
@@ -34,11 +34,11 @@ def test_a_person_is_told_the_next_command_and_a_script_is_not(tmp_path: Path) -
         f"No worker is at work. Start as many as you like: jobtool transfer '{tmp_path}/my list'"
     )
     assert start not in run_ok(*summary).stdout
-    with Terminal(*summary, columns=200) as terminal:
+    with Terminal(*summary, columns=400) as terminal:
         assert terminal.end() == 0
     assert start in shown(terminal.text)
     run_ok("jobtool", "pause", tmp_path / "my list")
-    with Terminal(*summary, columns=200) as terminal:
+    with Terminal(*summary, columns=400) as terminal:
         assert terminal.end() == 0
     assert "jobtool resume" in shown(terminal.text)
     assert start not in shown(terminal.text)
