@@ -26,8 +26,8 @@ def set_options(
     joblist: Place | JobList,
     options: Mapping[str, Any] | None = None,
     *,
-    jobs: Collection[str] = (),
-    match: Collection[str] = (),
+    jobs: Collection[str] | None = None,
+    match: Collection[str] | None = None,
     dry_run: bool = False,
     on_event: Emit = ignore,
 ) -> OptionsSet:

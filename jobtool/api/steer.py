@@ -24,8 +24,8 @@ _UNDONE = ("todo", "ongoing")
 def pause_jobs(
     joblist: Place | JobList,
     *,
-    jobs: Collection[str] = (),
-    match: Collection[str] = (),
+    jobs: Collection[str] | None = None,
+    match: Collection[str] | None = None,
     dry_run: bool = False,
     on_event: Emit = ignore,
 ) -> Steered:
@@ -36,7 +36,8 @@ def pause_jobs(
 
     Args:
         joblist: The folder, or an open joblist.
-        jobs: Only these jobs, by name. Workers go on with others.
+        jobs: Only these jobs, by name; None for all. An empty collection is an error. Workers go on
+            with others.
         match: Only jobs whose names match one of these globs, such as ``plate1*``.
         dry_run: Change nothing.
         on_event: Called with the result. An exception from it stops nothing.
@@ -73,8 +74,8 @@ def pause_jobs(
 def resume_jobs(
     joblist: Place | JobList,
     *,
-    jobs: Collection[str] = (),
-    match: Collection[str] = (),
+    jobs: Collection[str] | None = None,
+    match: Collection[str] | None = None,
     dry_run: bool = False,
     on_event: Emit = ignore,
 ) -> Steered:
@@ -103,8 +104,8 @@ def resume_jobs(
 def stop_jobs(
     joblist: Place | JobList,
     *,
-    jobs: Collection[str] = (),
-    match: Collection[str] = (),
+    jobs: Collection[str] | None = None,
+    match: Collection[str] | None = None,
     dry_run: bool = False,
     on_event: Emit = ignore,
 ) -> Steered:
@@ -151,7 +152,9 @@ def stop_jobs(
     )
 
 
-def _chosen(joblist: JobList, jobs: Collection[str], match: Collection[str]) -> list[str] | None:
+def _chosen(
+    joblist: JobList, jobs: Collection[str] | None, match: Collection[str] | None
+) -> list[str] | None:
     """Return the IDs of the chosen jobs; None for the whole joblist."""
     from jobtool.jobs.jobchoice import JobChoice
 

@@ -51,8 +51,8 @@ def transfer_jobs(
     joblist: Place | JobList,
     *,
     threads: int | None = None,
-    jobs: Collection[str] = (),
-    match: Collection[str] = (),
+    jobs: Collection[str] | None = None,
+    match: Collection[str] | None = None,
     order: str = "name",
     max_jobs: int | None = None,
     time_limit_seconds: float | None = None,
@@ -97,7 +97,8 @@ def transfer_jobs(
     Args:
         joblist: The folder, or an open joblist.
         threads: How many files at a time at most, 1 to 256; 16 by default.
-        jobs: Only these jobs, by name. ``exit_code`` is about these alone.
+        jobs: Only these jobs, by name; None for all. An empty collection is an error. ``exit_code``
+            is about these alone.
         match: Only jobs whose names match one of these globs, such as ``plate1*``.
         order: Which jobs come first: by ``name``, ``largest``, ``smallest``, ``field:NAME`` or
             ``random``. Jobs of a higher priority come before.

@@ -15,8 +15,8 @@ from jobtool.cli.options import command, dry_run_option, input_options, output_o
 def cli(
     *,
     joblist_path: str,
-    jobs: tuple[str, ...],
-    match: tuple[str, ...],
+    jobs: tuple[str, ...] | None,
+    match: tuple[str, ...] | None,
     dry_run: bool,
     verbosity: int,
     as_json: bool,

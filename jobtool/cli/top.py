@@ -165,7 +165,7 @@ class _Top(Screen):
         from jobtool.api.setoptions import set_options
         from jobtool.api.steer import pause_jobs, resume_jobs, stop_jobs
 
-        jobs = () if job is None else (job,)
+        jobs = None if job is None else (job,)
         if key == "p":
             self._act(lambda: pause_jobs(self._joblist, jobs=jobs).text())
         elif key == "r":

@@ -31,12 +31,20 @@ class JobChoice(msgspec.Struct, frozen=True, kw_only=True):
     globs: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, jobs: Collection[str], match: Collection[str]) -> JobChoice:
-        """Make a choice; raise ``UsageError`` for a single string, a likely mistake."""
+    def of(cls, jobs: Collection[str] | None, match: Collection[str] | None) -> JobChoice:
+        """Make a choice; None chooses nothing by this way, and both None all jobs.
+
+        Raises ``UsageError`` for a single string, a likely mistake, and for an empty collection,
+        which may come from a search that found nothing.
+        """
         for what, given in (("jobs", jobs), ("match", match)):
             if isinstance(given, str):
                 raise UsageError(f"{what}: expected several texts, as [{given!r}]; found a str")
-        return cls(names=tuple(jobs), globs=tuple(match))
+            if given is not None and not given:
+                raise UsageError(
+                    f"{what}: expected at least one text; found none. Leave it out for all jobs."
+                )
+        return cls(names=tuple(jobs or ()), globs=tuple(match or ()))
 
     @property
     def is_all(self) -> bool:

@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from typing import ClassVar
 
+from msgspec.structs import replace
+
 from jobtool.errors import JobFileError, NotFoundError, UsageError
 from jobtool.events import Emit, Event
 from jobtool.filters.selection import Selection
@@ -61,7 +63,8 @@ class Excluded(Event, frozen=True, kw_only=True):
     """All that the filters leave out. ``others`` are folders, pipes and the like.
 
     ``reasons`` has ``files``, ``bytes`` and ``others`` of each reason of an ``ExcludedItem``.
-    ``unreadable`` counts what couldn't be looked at.
+    ``unreadable`` counts what couldn't be looked at. ``has_filters``: the joblist leaves out
+    anything at all.
     """
 
     kind: ClassVar[str] = "excluded-total"
@@ -72,9 +75,12 @@ class Excluded(Event, frozen=True, kw_only=True):
     others: int
     reasons: Mapping[str, Mapping[str, int]]
     unreadable: int = 0
+    has_filters: bool = True
 
     def text(self) -> str:
         """Return a line for each reason and one for all."""
+        if not self.has_filters:
+            return "Left out: nothing. The joblist has no filters."
         lines = [
             f"  {shown_reason(reason)}: {_shown(each['files'], each['bytes'], each['others'])}"
             for reason, each in self.reasons.items()
@@ -140,7 +146,7 @@ def find_excluded(
     elif settings.filters:
         for source in _sources(joblist, names):
             finder.walk(stores, source, selection_in(joblist, source))
-    found = finder.total()
+    found = replace(finder.total(), has_filters=bool(settings.filters))
     emit(found)
     return found
 

@@ -67,11 +67,17 @@ class Steered(Event, frozen=True, kw_only=True):
     def _command(self, name: str) -> str:
         return f"jobtool {name} {shlex.quote(self.path)}"
 
+    @property
+    def _resume(self) -> str:
+        """The command that ends just this pause; that ends all pauses where it has many names."""
+        jobs = () if self.whole or len(self.jobs) > _NAMED else self.jobs
+        return self._command("resume") + "".join(f" --job {shlex.quote(job)}" for job in jobs)
+
     def _paused(self) -> str:
         if not self.changed:
             since = f", by {quote(self.by)} since {self.since}" if self.by and self.since else ""
             what = "The joblist is" if self.whole else f"{_capital(self._what)}: all"
-            return f"{what} paused already{since}. To go on: {self._command('resume')}"
+            return f"{what} paused already{since}. To go on: {self._resume}"
         begin = f"{self._would or 'Paused '}{'pause ' if self.dry_run else ''}{self._what}. "
         held = "its job" if self.whole else "such a job"
         if not self.workers:
@@ -82,7 +88,7 @@ class Steered(Event, frozen=True, kw_only=True):
                 f"{self._running}: within seconds {self._each} finishes the files and parts in "
                 f"progress and hands {held} back{', and waits' if self.whole else ''}."
             )
-        return f"{begin}{next_} To go on: {self._command('resume')}"
+        return f"{begin}{next_} To go on: {self._resume}"
 
     def _resumed(self) -> str:
         if not self.changed:

@@ -126,7 +126,7 @@ class Worker:
             joblist, emit, self._plugins, resolved.now, self._priorities, self._order.chosen
         )
         self._paused_wait = PausedWait(
-            self._steering, self._scan_state, self._reporter, resolved, emit
+            joblist, self._steering, self._scan_state, self._reporter, resolved, emit
         )
         self._idle = Idle(
             resolved, self._rank_group, self._scan_state, self._reporter, self._state.idle

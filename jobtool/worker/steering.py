@@ -137,12 +137,14 @@ class PausedWait:
 
     def __init__(
         self,
+        joblist: JobList,
         steering: Steering,
         scan_state: ScanState,
         reporter: Reporter,
         options: WorkerOptions,
         emit: Emit,
     ) -> None:
+        self._path = joblist.path
         self._steering = steering
         self._scan_state = scan_state
         self._reporter = reporter
@@ -164,7 +166,7 @@ class PausedWait:
                 if not self._scan_state.is_any_left():
                     return False
                 since = stamp_of(pause.at)
-                self._emit(WorkerPaused(by=pause.by, host=pause.host, since=since))
+                self._emit(WorkerPaused(by=pause.by, host=pause.host, since=since, path=self._path))
             self._reporter.tick()
             self._options.stop.wait(_LOOK_SECONDS)
         self._emit(WorkerResumed(seconds=monotonic() - began))

@@ -128,7 +128,7 @@ def test_the_word_for_what_a_worker_does(tmp_path: Path) -> None:
     world.emit(Helped(stem="other", block=1, bytes=5))
     assert (world.state.state, world.state.phase, world.state.moved) == (WORKING, HELPING, 1000.0)
     world.own.idle()
-    world.emit(WorkerPaused(by="ann", host="node1", since="2026-11-20T14:31:00Z"))
+    world.emit(WorkerPaused(by="ann", host="node1", since="2026-11-20T14:31:00Z", path="/l"))
     assert (world.state.state, world.state.phase) == (PAUSED, "")
     world.emit(claimed("a job"))
     assert world.state.state == WORKING  # it still finishes its files
@@ -186,7 +186,7 @@ def test_the_first_job_and_a_pause_are_told_at_once(tmp_path: Path) -> None:
         world.emit(JobListed(job="a job", files=9, bytes=9, files_done=0, bytes_done=0))
         wait_for(WORKING)
         world.emit(JobHandedBack(job="a job", reason="paused"))
-        world.emit(WorkerPaused(by="ann", host="node1", since="2026-11-20T14:31:00Z"))
+        world.emit(WorkerPaused(by="ann", host="node1", since="2026-11-20T14:31:00Z", path="/l"))
         wait_for(PAUSED)
         world.emit(WorkerResumed(seconds=5.0))
         wait_for(IDLE)

@@ -6,12 +6,14 @@ events, not from a clock.
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
+import jobtool
 from tests.commands import (
     BIN,
     assert_one_line_error,
@@ -329,3 +331,24 @@ def test_a_new_bandwidth_is_taken_up_in_the_middle_of_a_file(large):
     done = finish(worker)
     assert done.exit_code == 0
     assert [each["bytes_per_second"] for each in told(done, "limits")] == [100_000.0, None]
+
+
+@pytest.mark.parametrize("name", ["pause_jobs", "resume_jobs", "stop_jobs", "transfer_jobs"])
+@pytest.mark.parametrize("option", ["jobs", "match"])
+def test_an_empty_choice_is_refused_and_is_not_all_jobs(
+    small: Path, name: str, option: str
+) -> None:
+    before = contents(small)
+    with pytest.raises(jobtool.UsageError, match=f"{option}: expected at least one text"):
+        getattr(jobtool, name)(small, **{option: []})
+    assert contents(small) == before
+
+
+def test_the_command_that_ends_a_pause_of_some_jobs_names_them(small: Path) -> None:
+    run_ok("jobtool", "pause", small)
+    told = run_ok("jobtool", "pause", small, "--job", "item001", "--job", "item002").stdout
+    command = told.partition("To go on: ")[2].strip()
+    assert command.endswith("--job item001 --job item002")
+    subprocess.run([BIN / "jobtool", *shlex.split(command)[1:]], check=True)
+    (left,) = json.loads(run_ok("summarise-jobs", small, "--json").stdout)["paused"]
+    assert left["jobs"] is None  # the pause of all is another

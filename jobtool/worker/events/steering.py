@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import ClassVar
 
 from jobtool.events import Event
@@ -11,7 +12,8 @@ from jobtool.names import quote
 class WorkerPaused(Event, frozen=True, kw_only=True):
     """The joblist is paused, so the worker waits. This is told again now and then.
 
-    ``by`` is who paused it, on the host ``host``, and ``since`` when, in UTC.
+    ``by`` is who paused it, on the host ``host``, and ``since`` when, in UTC. ``path`` is that of
+    the joblist.
     """
 
     kind: ClassVar[str] = "paused"
@@ -19,12 +21,13 @@ class WorkerPaused(Event, frozen=True, kw_only=True):
     by: str
     host: str
     since: str
+    path: str
 
     def text(self) -> str:
-        """Return the sentence."""
+        """Return the sentences."""
         return (
-            f"Paused by {quote(self.by)} since {self.since}: waiting for jobtool resume, jobtool "
-            "stop or the end of the time."
+            f"Paused by {quote(self.by)} since {self.since}. This worker waits. To go on: jobtool "
+            f"resume {shlex.quote(self.path)}"
         )
 
 
