@@ -12,6 +12,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import re
+import shlex
 import sys
 from urllib.parse import unquote_to_bytes
 
@@ -26,6 +27,7 @@ _NEEDS_QUOTES = re.compile(rf'^["\s]|\s$|->|[{_UNSEEN}]|^$')
 _ESCAPED = re.compile(rf'["\\{_UNSEEN}]')
 _ESCAPE = re.compile(r'\\(?:([nrt"\\])|x([0-9a-f]{2})|u([0-9a-f]{4}))')
 _INVISIBLE = re.compile(f"[{_UNSEEN}]")
+_FOR_SHELL = re.compile(rf"['\\\\{_UNSEEN}]")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _UNFIT_FOR_FILENAME = re.compile(rf'^[.\s~-]|\s$|[/%*?<>|:"\\`{_UNSEEN}]')
 _BY_LETTER = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
@@ -87,6 +89,21 @@ def visible(text: str) -> str:
 def in_one_line(text: str, *, most: int | None = None) -> str:
     """Return a text of another program on one line, cut after ``most`` characters."""
     return " ".join(text.split())[:most]
+
+
+def shell_word(text: str) -> str:
+    """Return the word of a command line that a shell reads as ``text``. It is one printable line.
+
+    Invisible characters are written as in ``$'a\\012'``, which bash and zsh read, and by
+    POSIX.1-2024 every shell.
+    """
+    if not _INVISIBLE.search(text):
+        return shlex.quote(text)
+    return f"$'{_FOR_SHELL.sub(_octal, text)}'"
+
+
+def _octal(match: re.Match[str]) -> str:
+    return "".join(f"\\{byte:03o}" for byte in match[0].encode("utf-8", "surrogateescape"))
 
 
 def unquote(text: str) -> str:

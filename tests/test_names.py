@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import os
+import subprocess
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from jobtool.errors import JobFileError
-from jobtool.names import ARROW, filename_of, is_cut, name_of, quote, split_name, unquote
+from jobtool.names import (
+    ARROW,
+    filename_of,
+    is_cut,
+    name_of,
+    quote,
+    shell_word,
+    split_name,
+    unquote,
+)
 from tests.strategies import names, some_name
 
 PLAIN = ["a", "a b", "a/b c#d.txt", "it's", "100%", "é 🧬", 'a"b', "back\\slash", "a=b", "~", "-"]
@@ -109,3 +119,14 @@ def test_a_cut_file_name_is_no_file_name_of_another_job(text):
     assert is_cut(cut)
     assert not is_cut(filename_of(text))
     assert filename_of(cut) != cut
+
+
+@settings(max_examples=10)  # a shell for each
+@given(st.lists(names, min_size=20, max_size=60))
+@example(["it's", "a\nb'c\\d", "\udcff1", "", "$(x)\n`y`", "-n", "!!"])
+def test_a_shell_reads_each_word_of_a_command_as_it_was(texts: list[str]) -> None:
+    words = [shell_word(text) for text in texts]
+    assert not any("\n" in word or "\udcff" in word for word in words)
+    command = os.fsencode("printf '%s\\0' " + " ".join(words))
+    done = subprocess.run(["bash", "-c", command], capture_output=True, check=True)
+    assert done.stdout == b"".join(os.fsencode(text) + b"\0" for text in texts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -26,7 +25,7 @@ from jobtool.cli.utf8 import ensure_utf8
 from jobtool.errors import UsageError
 from jobtool.jobs.settingsecrets import FILESYSTEM_TABLES, refuse_secrets
 from jobtool.layouts.lists.listed import ListFormat
-from jobtool.names import quote
+from jobtool.names import quote, shell_word
 from jobtool.plugins import is_scheme
 
 if TYPE_CHECKING:
@@ -185,7 +184,7 @@ def cli(
         console.note("For sizes, room and time: make the joblist, then transfer-worker --dry-run.")
     console.note("Processing complete.", DONE)
     if not dry_run and is_terminal(sys.stdout):  # elsewhere nobody types the next command
-        named = shlex.quote(joblist_path)
+        named = shell_word(joblist_path)
         console.note(f"Will it work from here? jobtool doctor {named}")
         console.note(f"To transfer: transfer-worker {named}")
     return exit_code

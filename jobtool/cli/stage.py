@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from jobtool.cli.lines import StagedLine, StageItemLine, StageSkippedLine, Stagi
 from jobtool.cli.options import as_seconds, command, output_options
 from jobtool.cli.stopsignals import stop_signals, stopping
 from jobtool.errors import JobFileError, UsageError, reason_of
-from jobtool.names import quote, unquote
+from jobtool.names import quote, shell_word, unquote
 from jobtool.stop import Stop
 
 if TYPE_CHECKING:
@@ -227,7 +226,7 @@ def _print_end(console: Console, staging: Staging, *, is_run: bool) -> None:
         )
         console.print_json(line)
         return
-    goes_on = "" if staging.joblist is None else f"transfer-worker {shlex.quote(staging.joblist)}"
+    goes_on = "" if staging.joblist is None else f"transfer-worker {shell_word(staging.joblist)}"
     count = len(staging.items)
     if not is_run and staging.exit_code:
         console.result(f"{DONE} The joblist is ready: {goes_on}")
@@ -244,7 +243,7 @@ def _print_end(console: Console, staging: Staging, *, is_run: bool) -> None:
     elif staging.exit_code == 1:
         console.result(
             f"{FAILED} Some jobs are in error. See: "
-            f"jobtool summarise {shlex.quote(staging.joblist or '')}"
+            f"jobtool summarise {shell_word(staging.joblist or '')}"
         )
     else:
         console.result(f"{WARNING} Work is left. Go on: {goes_on}")

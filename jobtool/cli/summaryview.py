@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
 from jobtool.cli.console import DONE, FAILED, INFO, WARNING
@@ -10,7 +9,7 @@ from jobtool.cli.page import FIXED_SPACE, Line, Page
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.stamps import stamp_of
 from jobtool.jobs.workerstates import SeenState
-from jobtool.names import quote, visible
+from jobtool.names import quote, shell_word, visible
 from jobtool.report.hints import hint_parts
 from jobtool.report.jobline import JobLine
 from jobtool.report.overview import Overview
@@ -222,7 +221,7 @@ class View:
             of = "" if found.rows_total is None else f" of {found.rows_total:,}"
             lines += page.sentence(f"Rows of finished jobs: {found.rows_done:,}{of}", mark=INFO)
         if found.excluded:
-            command = f"jobtool excluded {shlex.quote(found.path)}".replace(" ", FIXED_SPACE)
+            command = f"jobtool excluded {shell_word(found.path)}".replace(" ", FIXED_SPACE)
             text = f"Left out by filters: {found.excluded:,} ({command} lists it)"
             lines += page.sentence(text, mark=INFO, indent=3)
         if found.waiting:
@@ -241,11 +240,11 @@ class View:
             )
             lines += page.sentence(text, mark=WARNING, indent=3)
         if page.width is not None and self._lacks_workers():
-            start = f"jobtool transfer {shlex.quote(found.path)}".replace(" ", FIXED_SPACE)
+            start = f"jobtool transfer {shell_word(found.path)}".replace(" ", FIXED_SPACE)
             text = f"No worker is at work. Start as many as you like: {start}"
             lines += page.sentence(text, mark=INFO, indent=3)
         if found.counts[JobStatus.ERROR]:
-            again = f"jobtool retry {shlex.quote(found.path)}".replace(" ", FIXED_SPACE)
+            again = f"jobtool retry {shell_word(found.path)}".replace(" ", FIXED_SPACE)
             text = f"To try them again once that is fixed: {again}"
             lines += page.sentence(text, mark=INFO, indent=3)
         return lines

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Collection
 
 from jobtool.errors import UsageError
-from jobtool.names import quote
+from jobtool.names import quote, shell_word
 from jobtool.suggest import closest
 
 #: In a list of more jobs a misspelt name is compared with none of them, which would take seconds.
@@ -26,7 +25,7 @@ def unknown_job(name: str, known: Collection[str], *, joblist: str) -> UsageErro
 
 def where_the_names_are(joblist: str) -> str:
     """Return the sentence that tells how to see the names of a joblist's jobs."""
-    return f"To see the names: jobtool summarise {shlex.quote(joblist)} --jobs"
+    return f"To see the names: jobtool summarise {shell_word(joblist)} --jobs"
 
 
 def _did_you_mean(name: str, known: Collection[str]) -> str:

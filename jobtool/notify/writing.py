@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
-import shlex
 import socket
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.stamps import stamp_of
-from jobtool.names import in_one_line, quote
+from jobtool.names import in_one_line, quote, shell_word
 from jobtool.notify.look import Look
 from jobtool.notify.notice import Kind, Notice, Occasion
 from jobtool.report.causes import Cause, causes_of
@@ -106,12 +105,12 @@ def stall_sentences(look: Look, seconds: float) -> list[str]:
 
 def worker_command(path: str) -> str:
     """Return the command that does what is left."""
-    return f"transfer-worker -i {shlex.quote(path)}"
+    return f"transfer-worker -i {shell_word(path)}"
 
 
 def show_command(path: str, job: str) -> str:
     """Return the command that says all about a job."""
-    return f"jobtool show {shlex.quote(path)} {shlex.quote(job)}"
+    return f"jobtool show {shell_word(path)} {shell_word(job)}"
 
 
 def short(reason: str) -> str:
@@ -163,7 +162,7 @@ def _wrong(causes: list[Cause]) -> list[str]:
 
 
 def _next(look: Look) -> str:
-    path = shlex.quote(look.summary.path)
+    path = shell_word(look.summary.path)
     if look.summary.count(JobStatus.ERROR) and look.is_finished:
         return f"jobtool retry {path} && {worker_command(look.summary.path)}"
     return "" if look.is_finished and not look.summary.count(None) else f"summarise-jobs -i {path}"

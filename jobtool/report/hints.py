@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-import shlex
 
+from jobtool.names import shell_word
 from jobtool.report.causes import Cause
 
 #: How a hint ends that leads to ``jobtool show``.
@@ -68,7 +68,7 @@ def hint_for(cause: Cause, joblist_path: str) -> str:
 
 def advice_for(reason: str | None, job: str, joblist_path: str) -> str:
     """Return what to do about a job in error, for those who see already what is known of it."""
-    path, job = shlex.quote(joblist_path), shlex.quote(job)
+    path, job = shell_word(joblist_path), shell_word(job)
     found = (_found(reason or "") or "Mend the cause").removesuffix(_SHOW)
     text = f"{found}; then: jobtool retry {{path}} --job {{job}}"
     return re.sub("[<>]", "", text).format(path=path, job=job)
@@ -81,7 +81,7 @@ def _found(reason: str) -> str | None:
 
 def hint_parts(cause: Cause, joblist_path: str) -> list[str]:
     """Return the hint in parts, of which each second one is a command."""
-    path, job = shlex.quote(joblist_path), shlex.quote(cause.jobs[0])
+    path, job = shell_word(joblist_path), shell_word(cause.jobs[0])
     is_one = len(cause.jobs) == 1
     if cause.status != "error":
         files = "its job file" if is_one else "their job files"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import msgspec
 
 from jobtool.events import Event
+from jobtool.names import shell_word
 from jobtool.report.steered import jobs_text, named
 
 
@@ -74,7 +74,7 @@ class OptionsSet(Event, frozen=True, kw_only=True):
             would = "Would set " if self.dry_run else "Set "
             yield f"{would}{one.key} to {_text(one.value)}{default}{was}: {self._when(one)}."
         if not changed:
-            yield f"[transfer] of {shlex.quote(self.path)}:"
+            yield f"[transfer] of {shell_word(self.path)}:"
             width = max((len(one.key) for one in self.options), default=0)
             for one in self.options:
                 default = "  (default)" if one.is_default else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +12,7 @@ from jobtool.jobs.control import Pause, read_control
 from jobtool.jobs.jobchoice import job_name
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.stamps import stamp_of
-from jobtool.names import quote
+from jobtool.names import quote, shell_word
 from jobtool.report.steered import named
 
 
@@ -54,7 +53,7 @@ class Pauses(msgspec.Struct, frozen=True, kw_only=True):
         if self.unreadable:
             yield self.unreadable
         for part in self.parts:
-            yield f"{part.text()}. To go on: jobtool resume {shlex.quote(joblist_path)}"
+            yield f"{part.text()}. To go on: jobtool resume {shell_word(joblist_path)}"
 
     def of_job(self, name: str) -> PausedPart | None:
         """Return the pause of a job, by its name."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -19,7 +18,7 @@ from jobtool.jobs.joblog import LogRecord, decode_log
 from jobtool.jobs.lastreceipts import last_of_each
 from jobtool.jobs.stamps import stamp_of
 from jobtool.jobs.unknownjob import unknown_job
-from jobtool.names import filename_of, quote
+from jobtool.names import filename_of, quote, shell_word
 from jobtool.report.attempts import Attempt, attempts_of
 from jobtool.report.causes import common
 from jobtool.report.hints import advice_for
@@ -168,8 +167,8 @@ def advice(
     | todo | start a worker |
     | success | nothing; verify the destination |
     """
-    path = shlex.quote(joblist_path)
-    job = shlex.quote(line.job)
+    path = shell_word(joblist_path)
+    job = shell_word(line.job)
     if line.needs_newer:
         return "Install a newer version of jobtool."
     if line.status is None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from jobtool.events import Event
-from jobtool.names import quote
+from jobtool.names import quote, shell_word
 
 #: How many jobs are named.
 _NAMED = 3
@@ -65,13 +64,13 @@ class Steered(Event, frozen=True, kw_only=True):
         return "it" if self.workers == 1 else "each"
 
     def _command(self, name: str) -> str:
-        return f"jobtool {name} {shlex.quote(self.path)}"
+        return f"jobtool {name} {shell_word(self.path)}"
 
     @property
     def _resume(self) -> str:
         """The command that ends just this pause; that ends all pauses where it has many names."""
         jobs = () if self.whole or len(self.jobs) > _NAMED else self.jobs
-        return self._command("resume") + "".join(f" --job {shlex.quote(job)}" for job in jobs)
+        return self._command("resume") + "".join(f" --job {shell_word(job)}" for job in jobs)
 
     def _paused(self) -> str:
         if not self.changed:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import shlex
 from typing import ClassVar
 
 from jobtool.events import Event
 from jobtool.level import Level
+from jobtool.names import shell_word
 from jobtool.report.estimate import about_text
 from jobtool.units import duration_text, rate_text, size_text
 
@@ -209,14 +209,14 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
 
     @property
     def _retry(self) -> str:
-        path = shlex.quote(self.path)
+        path = shell_word(self.path)
         return f"jobtool retry {path}, then " if self.in_error and not self.left_todo else ""
 
     def _next(self) -> str:
-        path = shlex.quote(self.path)
+        path = shell_word(self.path)
         worker = f"transfer-worker -i {path}"
         if self.site is not None:
-            worker += f" --site {shlex.quote(self.site)}"
+            worker += f" --site {shell_word(self.site)}"
         if self.exit_code in (3, 5) and self.paused:
             return f"\n  To do the rest: jobtool resume {path}; then {worker}"
         if self.exit_code == 3:
@@ -227,5 +227,5 @@ class WorkerFinished(Event, frozen=True, kw_only=True):
         if self.exit_code in (2, 4):
             return f"\n  Once the cause is fixed: {self._retry}{worker}"
         if self.exit_code == 1:
-            return f"\n  To see why: summarise-jobs -i {shlex.quote(self.path)}"
+            return f"\n  To see why: summarise-jobs -i {shell_word(self.path)}"
         return ""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import ClassVar
 
 from jobtool.events import Event
-from jobtool.names import quote
+from jobtool.names import quote, shell_word
 
 
 class WorkerPaused(Event, frozen=True, kw_only=True):
@@ -27,7 +26,7 @@ class WorkerPaused(Event, frozen=True, kw_only=True):
         """Return the sentences."""
         return (
             f"Paused by {quote(self.by)} since {self.since}. This worker waits. To go on: jobtool "
-            f"resume {shlex.quote(self.path)}"
+            f"resume {shell_word(self.path)}"
         )
 
 
