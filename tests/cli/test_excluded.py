@@ -130,7 +130,9 @@ def test_rows_of_a_manifest_and_items_of_packages(tmp_path: Path, source: Path) 
 
 def test_a_joblist_without_filters_leaves_nothing_out(tmp_path: Path, source: Path) -> None:
     _generate(source, tmp_path / "jobs", "-l", "tree")
-    assert run_ok("jobtool", "excluded", tmp_path / "jobs").lines == ["💡 Left out: 0 file(s), 0 B"]
+    assert run_ok("jobtool", "excluded", tmp_path / "jobs").lines == [
+        "💡 Left out: nothing. The joblist has no filters."
+    ]
 
 
 def test_mistakes_are_told(tmp_path: Path, source: Path, joblist: Path) -> None:
