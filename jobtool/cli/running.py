@@ -16,6 +16,7 @@ from jobtool.cli.options import open_trusted
 from jobtool.cli.rankend import end_rank, rank_place
 from jobtool.cli.stopsignals import Said
 from jobtool.errors import JobtoolError
+from jobtool.events import Emit, Event
 from jobtool.level import Level
 from jobtool.names import quote
 from jobtool.stop import Stop
@@ -149,7 +150,8 @@ def _run_joined(
     if dry_run and environment.rank:
         return 0  # rank 0 prints it for all
     if dry_run:
-        return Worker(joblist, environment, options, console.emit).preview(rate)
+        emit = _naming_few(console) if verbosity == Level.NORMAL else console.emit
+        return Worker(joblist, environment, options, emit).preview(rate)
     # mpirun forwards whole lines only, and gives its ranks a terminal in any case.
     is_alone = environment.size == 1
     if not console.as_json and verbosity == Level.NORMAL:
@@ -168,6 +170,10 @@ def _run_joined(
         if link is not None:
             link.finish(code)  # whatever happens to what is still told
     return code
+
+
+#: So many jobs of a dry run are named, unless more is asked for.
+_MOST_NAMED = 20
 
 
 class LogChoice(NamedTuple):
@@ -209,6 +215,25 @@ def _logged(console: Console, choice: LogChoice | None, environment: Environment
     finally:
         console.log.close()
         console.log = None
+
+
+def _naming_few(console: Console) -> Emit:
+    """Return an ``Emit`` that prints the first jobs of a dry run; JSON has all of them."""
+    from jobtool.worker.events import Preview, WouldTransfer
+
+    count = 0
+
+    def emit(event: Event) -> None:
+        nonlocal count
+        if isinstance(event, WouldTransfer) and not console.as_json:
+            count += 1
+            if count > _MOST_NAMED:
+                return
+        if isinstance(event, Preview) and count > _MOST_NAMED:
+            console.note(f"And {count - _MOST_NAMED:,} more; -v 2 names all.")
+        console.emit(event)
+
+    return emit
 
 
 @contextlib.contextmanager

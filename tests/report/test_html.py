@@ -23,6 +23,7 @@ from jobtool.report.collect import Span
 from jobtool.report.page import MOST_TABLE_BYTES
 from jobtool.report.rates import MOST_INTERVALS, BytesOverTime
 from tests.commands import environment, run, run_ok
+from tests.needs import lack
 from tests.report.lists import make_joblist
 from tests.trees import make_items, snapshot
 
@@ -244,7 +245,7 @@ def test_without_matplotlib_the_other_forms_work(tmp_path: Path) -> None:
 def test_a_browser_shows_filters_and_sorts_the_table(tmp_path: Path) -> None:
     browser = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
     if browser is None:
-        pytest.skip("no chromium: apt-get install chromium")  # half a gigabyte: also in CI
+        lack("chromium not found: apt-get install chromium")
     joblist = make_joblist(tmp_path / "list", 216)
     _, text = page_of(joblist)
     # The page's policy refuses any other script than its own, so a test's is added with its digest

@@ -447,3 +447,15 @@ def test_a_paused_job_is_counted_and_told(tmp_path: Path) -> None:
     assert told in run_ok("transfer-worker", joblist, "--dry-run").stdout
     run_ok("jobtool", "resume", joblist)
     assert preview(joblist)["paused"] == []
+
+
+def test_of_many_jobs_the_first_are_named_unless_more_is_asked_for(tmp_path: Path) -> None:
+    make_items(tmp_path / "in", 23)
+    run_ok("generate-joblist", tmp_path / "in", "-o", tmp_path / "list", "-d", tmp_path / "out",
+           "-l", "tree")  # fmt: skip
+    told = run_ok("transfer-worker", tmp_path / "list", "--dry-run").lines
+    assert sum(line.startswith("💡 Would transfer ") for line in told) == 20
+    assert "💡 And 3 more; -v 2 names all." in told
+    for options in (("-v", 2), ("--json",)):
+        every = run_ok("transfer-worker", tmp_path / "list", "--dry-run", *options).lines
+        assert sum("Would transfer" in line or "would-transfer" in line for line in every) == 23
