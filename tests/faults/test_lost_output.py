@@ -7,6 +7,7 @@ import os
 import pty
 import signal
 import subprocess
+import time
 import warnings
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from jobtool.worker.environment import Environment
 from jobtool.worker.loop import Worker
 from jobtool.worker.options import WorkerOptions
 from tests.commands import BIN, Done, environment, finish, run, run_ok, start_ranks
-from tests.gate import gate_before
+from tests.gate import Gate, gate_before
 from tests.trees import contents, make_items, receipts, status_of, statuses
 
 JOBS = 3
@@ -122,6 +123,12 @@ def worker(joblist: Path) -> list[str]:
     return [str(BIN / "transfer-worker"), "-i", str(joblist), "--threads", "2"]
 
 
+def open_after_signal(gate: Gate) -> None:
+    """Open the gate once the worker, which is held, has had the time to take a signal."""
+    time.sleep(0.5)
+    gate.open()
+
+
 def test_no_file_gets_the_number_of_a_closed_descriptor(slow) -> None:
     joblist, gate, env = slow
     line = 'exec "$@" <&- >&- 2>&-'
@@ -129,7 +136,7 @@ def test_no_file_gets_the_number_of_a_closed_descriptor(slow) -> None:
     gate.wait_until_held()
     opened = {number: os.readlink(f"/proc/{process.pid}/fd/{number}") for number in range(3)}
     process.terminate()  # its message goes to descriptor 2, whatever that is
-    gate.open()
+    open_after_signal(gate)
     assert process.wait(60) == 3
     assert set(opened.values()) == {os.devnull}
     assert status_of(joblist / "item000.txt") == "todo"
@@ -149,7 +156,7 @@ def test_a_terminal_that_is_closed_hands_the_job_back(slow) -> None:
     os.close(theirs)
     gate.wait_until_held()
     os.close(ours)  # SIGHUP comes, and each write fails with EIO
-    gate.open()
+    open_after_signal(gate)
     assert process.wait(60) == 3
     assert status_of(joblist / "item000.txt") == "todo"
     assert "reason=SIGHUP" in (joblist / "item000.txt").read_text()
