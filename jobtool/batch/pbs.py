@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobtool.batch.mail import pbs_mail_points
 from jobtool.batch.request import BatchRequest
-from jobtool.batch.shell import joblist_lines, run_lines
+from jobtool.batch.shell import DRAIN, joblist_lines, run_lines
 from jobtool.batch.walltime import as_clock, as_units
 from jobtool.errors import UsageError
 
@@ -21,19 +21,20 @@ _HEADER = """\
 # -r {rerun}
 """
 
-_SIGNALS = """\
+_SIGNALS = (
+    """\
 # PBS gives no early warning. At the end of the wall time it sends TERM and, a few seconds later,
 # KILL. So --time-limit gives the workers the time that they have, and they stop by themselves.
 #
 # TERM: the job was deleted, or is out of time even so. USR1: a user asks it to stop
 # (qsig -s USR1). The workers then finish what is in progress and hand their jobs back.
-workers=
-is_draining=no
-is_cancelled=no
-drain() { is_draining=yes; [ -z "$workers" ] || kill -USR1 "$workers" 2> /dev/null; }
+"""
+    + DRAIN
+    + """\
 trap drain USR1
 trap 'is_cancelled=yes; drain' TERM
 """
+)
 
 _AGAIN = """\
 # 3 means: stopped in time, work is left. `qrerun` is for operators on most clusters, so submit the

@@ -20,6 +20,14 @@ last_stop() { sed -n '/"stop": {/,/}/p' "$joblist/control.json" 2> /dev/null; }
 stop_before=$(last_stop)
 """
 
+#: Lines for before the workers start: ``drain`` hands a signal on to them, once there are any.
+DRAIN = """\
+workers=
+is_draining=no
+is_cancelled=no
+drain() { is_draining=yes; [ -z "$workers" ] || kill -USR1 "$workers" 2> /dev/null; }
+"""
+
 _WAIT = """\
 workers=$!
 [ "$is_draining" = no ] || drain        # the signal came before $workers was known

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobtool.batch.mail import slurm_mail_types
 from jobtool.batch.request import BatchRequest
-from jobtool.batch.shell import joblist_lines, run_lines
+from jobtool.batch.shell import DRAIN, joblist_lines, run_lines
 
 _HEADER = """\
 # Written by `jobtool sbatch`. It is yours to edit. To run it, save it and submit it:
@@ -27,16 +27,17 @@ _REQUEUES = """\
 _REMAINS = """\
 # --no-requeue: if time runs out before the work does, submit the script again."""
 
-_SIGNALS = """\
+_SIGNALS = (
+    """\
 # Ask the workers to finish what is in progress and hand their jobs back. Signals go to the process
 # that started them; mpirun and srun pass USR1 on, whereas TERM makes mpirun kill its workers.
-workers=
-is_draining=no
-is_cancelled=no
-drain() { is_draining=yes; [ -z "$workers" ] || kill -USR1 "$workers" 2> /dev/null; }
+"""
+    + DRAIN
+    + """\
 trap drain USR1                         # time is nearly up
 trap 'is_cancelled=yes; drain' TERM     # scancel, preemption, the end
 """
+)
 
 _AGAIN = """\
 # 3 means: stopped in time, work is left. A job that a user has cancelled must not come back,

@@ -196,9 +196,14 @@ def job_ids_in(path: str) -> list[str]:
     return _job_ids_among(os.listdir(path))
 
 
+def job_id_in(filename: str) -> str | None:
+    """Return the ID of the job whose file has this name; None if it isn't that of a job file."""
+    is_job = filename.endswith(SUFFIX) and not filename.startswith(".")
+    return filename.removesuffix(SUFFIX) if is_job else None
+
+
 def _job_ids_among(names: list[str]) -> list[str]:
-    jobs = (name for name in names if name.endswith(SUFFIX) and not name.startswith("."))
-    return sorted(name.removesuffix(SUFFIX) for name in jobs)
+    return sorted(job_id for job_id in map(job_id_in, names) if job_id is not None)
 
 
 def _require_short(job_id: str) -> None:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from jobtool.errors import JoblistUnavailableError, reason_of
 from jobtool.jobs.job import JobStatus
-from jobtool.jobs.jobfolder import SUFFIX
+from jobtool.jobs.jobfolder import job_id_in
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.workerstates import SeenState, StateReader
 from jobtool.report.estimate import Estimate, Totals, mean_rate
@@ -134,9 +134,9 @@ class LiveJoblist:
         try:
             with os.scandir(self.joblist.path) as entries:
                 for entry in entries:
-                    name = entry.name
-                    if name.endswith(SUFFIX) and not name.startswith("."):
-                        listed[name[: -len(SUFFIX)]] = entry.inode()
+                    job_id = job_id_in(entry.name)
+                    if job_id is not None:
+                        listed[job_id] = entry.inode()
         except OSError:
             listed.clear()
         if not listed:

@@ -234,7 +234,7 @@ class Worker:
             jobs=len(job_ids),
             rank=self._environment.rank,
             is_alone=self._rank_group.is_alone,
-            workers=self._membership.count,
+            workers=lambda: self._state.workers,
         )
         with self._overview.looking(rule):
             self._work_on(job_ids, claims)
