@@ -176,19 +176,7 @@ def path_of(joblist: JobList) -> str:
 
 def encode(control: Control) -> bytes:
     """Return the text of the file. ``decode`` returns the same from it."""
-    quoted = replace(
-        control,
-        pauses=tuple(
-            each if each.jobs is None else replace(each, jobs=frozenset(map(quote, each.jobs)))
-            for each in control.pauses
-        ),
-        job_stops=tuple(
-            replace(each, jobs={quote(job_id): n for job_id, n in each.jobs.items()})
-            for each in control.job_stops
-        ),
-        priorities={quote(job_id): n for job_id, n in control.priorities.items()},
-    )
-    data = msgspec.json.encode(quoted, order="deterministic")
+    data = msgspec.json.encode(_with_names(control, quote), order="deterministic")
     return msgspec.json.format(data, indent=1) + b"\n"
 
 
@@ -202,22 +190,25 @@ def decode(data: bytes) -> Control:
                 "jobtool?"
             )
         found = msgspec.json.decode(data, type=Control)
-        return replace(
-            found,
-            pauses=tuple(
-                each
-                if each.jobs is None
-                else replace(each, jobs=frozenset(map(unquote, each.jobs)))
-                for each in found.pauses
-            ),
-            job_stops=tuple(
-                replace(each, jobs={unquote(job_id): n for job_id, n in each.jobs.items()})
-                for each in found.job_stops
-            ),
-            priorities={unquote(job_id): n for job_id, n in found.priorities.items()},
-        )
+        return _with_names(found, unquote)
     except (msgspec.DecodeError, JobFileError, RecursionError) as error:
         raise ValueError(f"expected what jobtool pause writes; found: {error}") from None
+
+
+def _with_names(control: Control, written: Callable[[str], str]) -> Control:
+    """Return it with each job ID as ``written`` gives it."""
+    return replace(
+        control,
+        pauses=tuple(
+            each if each.jobs is None else replace(each, jobs=frozenset(map(written, each.jobs)))
+            for each in control.pauses
+        ),
+        job_stops=tuple(
+            replace(each, jobs={written(job_id): n for job_id, n in each.jobs.items()})
+            for each in control.job_stops
+        ),
+        priorities={written(job_id): n for job_id, n in control.priorities.items()},
+    )
 
 
 class _Format(msgspec.Struct):

@@ -16,6 +16,7 @@ from filelock import LeaseCompromise, LeaseSettingsMismatch, SoftFileLease, Time
 from jobtool.errors import JoblistUnavailableError, MembershipLostError, reason_of
 from jobtool.jobs.joblist import WORKERS_FOLDER
 from jobtool.jobs.lease import SUFFIX, LeaseWatch, holds, is_in_place
+from jobtool.jobs.process import is_process
 from jobtool.names import quote
 
 _LOOK_SECONDS = 0.2
@@ -118,13 +119,7 @@ class Membership:
         pid = name.removeprefix(self._prefix).partition("-")[0]
         if not name.startswith(self._prefix) or not (pid.isascii() and pid.isdigit()):
             return False
-        try:
-            os.kill(int(pid), 0)
-        except (ProcessLookupError, OverflowError):
-            return True
-        except PermissionError:
-            pass
-        return False
+        return not is_process(int(pid))
 
     def wait_to_know(self, matters: Callable[[str], bool]) -> list[str]:
         """Return the names of the running workers for which ``matters`` returns True.

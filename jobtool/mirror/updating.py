@@ -47,9 +47,11 @@ class Update:
 
     ``context`` has the stores and the stop; with ``is_dry_run`` nothing is changed. What a killed
     deletion has begun is completed first, if nobody else could have written the joblist, or with
-    ``trust``. After ``run``,
-    ``looked`` are the jobs with extra files, if ``keeps_extra``, and ``has_failures`` says whether
-    a part of any source could not be read. ``monotonic`` is the clock of progress, in seconds.
+    ``trust``.
+
+    After ``run``, ``looked`` are the jobs with extra files, if ``keeps_extra``, and
+    ``has_failures`` says whether a part of any source could not be read. ``monotonic`` is the clock
+    of progress, in seconds.
     """
 
     def __init__(

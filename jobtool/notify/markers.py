@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from jobtool.jobs.atomic_write import create_file, replace_file
+from jobtool.jobs.process import is_process
 from jobtool.jobs.safe_read import UnfitFileError, read_bounded
 
 FOLDER = "notices"  # in the folder of claims
@@ -164,13 +165,8 @@ class Markers:
         return None
 
     def _is_dead(self, mark: Mark, age: float) -> bool:
-        if mark.host == self._host and mark.pid > 0:
-            try:
-                os.kill(mark.pid, 0)
-            except (ProcessLookupError, OverflowError):
-                return True
-            except PermissionError:
-                pass
+        if mark.host == self._host and mark.pid > 0 and not is_process(mark.pid):
+            return True
         return age > STALE_SECONDS
 
     def _path(self, key: str, channel: str, number: int) -> str:

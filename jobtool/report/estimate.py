@@ -115,18 +115,6 @@ class Totals:
         return _added_up(groups, states, rate_mean)
 
 
-def estimate_of(
-    lines: Iterable[JobLine], states: Iterable[SeenState], rate_mean: float | None
-) -> Estimate:
-    """Return the estimate of jobs, with the states of the workers that are alive."""
-    totals, ongoing = Totals(), []
-    for line in lines:
-        totals.add(line)
-        if line.status is JobStatus.ONGOING:
-            ongoing.append(line)
-    return totals.estimate(states, ongoing, rate_mean)
-
-
 def _key_of(line: JobLine) -> tuple[str, bool]:
     """Return the kind of a job: the step of a package, and whether it exports rows."""
     step = "" if line.package is None else line.package.step

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 
 from jobtool.jobs.claimpolicy import lease_seconds_of
 from jobtool.jobs.joblist import WORKERS_FOLDER, JobList
+from jobtool.jobs.process import is_process
 from jobtool.jobs.workerstates import SeenState
 from jobtool.units import duration_text
 
@@ -57,7 +58,7 @@ class SignsOfLife:
         ages = [age for name, age in self._ages.items() if name.startswith(f"{host}-{pid}-")]
         if not ages:
             return "that worker has ended"
-        if host == self._host and not _is_process(int(pid)):
+        if host == self._host and not is_process(int(pid)):
             return "its process on this node has ended"
         if min(ages) > self._patience_seconds:
             return f"no sign of life for {duration_text(min(ages))}, by this node's clock"
@@ -73,14 +74,4 @@ class SignsOfLife:
     def _has_ended_here(self, marker: str) -> bool:
         pid = marker.removeprefix(f"{self._host}-").partition("-")[0]
         is_here = marker.startswith(f"{self._host}-") and pid.isascii() and pid.isdigit()
-        return is_here and not _is_process(int(pid))
-
-
-def _is_process(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    return True
+        return is_here and not is_process(int(pid))

@@ -48,9 +48,9 @@ from jobtool.worker.events import (
 from jobtool.worker.idle import Idle
 from jobtool.worker.jobrunner import JobRunner
 from jobtool.worker.limits import Limits
+from jobtool.worker.listlook import ListLook, look_rule
 from jobtool.worker.options import WorkerOptions, options_for
 from jobtool.worker.order import JobOrder
-from jobtool.worker.overview import Overview, look_rule
 from jobtool.worker.ownstate import OwnState
 from jobtool.worker.pace import Pace
 from jobtool.worker.passes import Helping, Passes
@@ -100,10 +100,10 @@ class Worker:
         state_file = StateFile(joblist.claims_path, self._tally.name)
         self._state = OwnState(state_file, environment, lambda: self._is_ended)
         emit = self._state.observed(emit)
-        self._overview = Overview(joblist)
-        overview, rank = self._overview.estimate, environment.rank
+        self._list_look = ListLook(joblist)
+        estimate, rank = self._list_look.estimate, environment.rank
         self._reporter = Reporter(
-            self._rank_group, self._tally, resolved, emit, rank=rank, overview=overview
+            self._rank_group, self._tally, resolved, emit, rank=rank, estimate=estimate
         )
         self._emit = emit = self._reporter.counted(emit)
         self._steering = Steering(joblist, resolved.stop, emit)
@@ -236,7 +236,7 @@ class Worker:
             is_alone=self._rank_group.is_alone,
             workers=lambda: self._state.workers,
         )
-        with self._overview.looking(rule):
+        with self._list_look.looking(rule):
             self._work_on(job_ids, claims)
 
     def _work_on(self, job_ids: list[str], claims: Claims) -> None:

@@ -60,6 +60,7 @@ class OwnState:
 
     It writes in its period and, so that nobody watches an idle worker that isn't, at once when the
     first job has been listed, and when a pause begins or ends.
+
     ``is_ending`` says whether the worker takes no more jobs. The clocks are ``now``, in seconds
     since 1970, and ``monotonic``. Nothing here raises, and nothing waits for the filesystem but the
     thread.

@@ -27,7 +27,7 @@ from jobtool.transfer.plan import Plan
 from jobtool.transfer.planning import open_plan
 from jobtool.transfer.selecting import selection_in
 from jobtool.worker.events import JobsFound, Preview, PreviewProgress, WouldTransfer
-from jobtool.worker.events.preview import Estimate
+from jobtool.worker.events.preview import TimeEstimate
 from jobtool.worker.jobrunner import CLAIMABLE
 from jobtool.worker.jobtext import source_text, what_of
 from jobtool.worker.lookers import Lookers
@@ -280,12 +280,12 @@ class Previewer:
         is_any_error = any(problem.is_error for problem in preview.problems)
         return 1 if is_any_error or self._scan_state.invalid or self._scan_state.stuck else 0
 
-    def _estimate(self) -> Estimate | None:
+    def _estimate(self) -> TimeEstimate | None:
         size = max(self._total.send.bytes - self._total.kept_bytes, 0)
         files = self._total.send.files
         if self._rate is not None:
             least = most = size / self._rate
-            estimate = Estimate(
+            estimate = TimeEstimate(
                 basis="given", bytes_per_second=self._rate, least_seconds=least, most_seconds=most
             )
         else:
@@ -293,7 +293,7 @@ class Previewer:
             if past is None:
                 return None
             least, most = past.seconds_for(files=files, size_bytes=size)
-            estimate = Estimate(
+            estimate = TimeEstimate(
                 basis="measured",
                 bytes_per_second=past.bytes_per_second,
                 least_seconds=least,

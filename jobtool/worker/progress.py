@@ -25,7 +25,7 @@ _WATCH_SECONDS = 0.5
 class Reporter:
     """Keeps this worker's tally up to date and publishes it; reports the progress of the run.
 
-    Rank 0 reports that of all ranks. ``overview`` has that of the whole list.
+    Rank 0 reports that of all ranks. ``estimate`` returns that of the whole list.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Reporter:
         emit: Emit,
         *,
         rank: int,
-        overview: Callable[[], Estimate | None] = lambda: None,
+        estimate: Callable[[], Estimate | None] = lambda: None,
     ) -> None:
         self.jobs_total = 0
         self._rank_group = rank_group
@@ -47,7 +47,7 @@ class Reporter:
         self._files_before = 0  # sent by the jobs that have ended
         self._bytes_before = 0
         self._rows_before = 0
-        self._overview = overview
+        self._estimate = estimate
         self._done_before: tuple[int, int] | None = None  # bytes and jobs of the whole list
         self._most_done = 0
         self._started = self._emitted = self._watched = options.monotonic()
@@ -117,7 +117,7 @@ class Reporter:
             rows_read=sum(rows) if rows else None,
             rows_per_second=sum(rows) / seconds if rows else None,
         )
-        found = self._overview()
+        found = self._estimate()
         succeeded = sum(tally.succeeded for tally in tallies)
         return told if found is None else self._with_whole(told, found, succeeded)
 

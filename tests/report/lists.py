@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from jobtool.jobs.job import JobStatus
+from jobtool.jobs.workerstates import SeenState
+from jobtool.report.estimate import Estimate, Totals
+from jobtool.report.jobline import JobLine
 
 BEGIN = datetime(2026, 11, 20, 8, tzinfo=UTC)
 WORKERS = 12
@@ -49,3 +55,15 @@ def make_joblist(folder: Path, count: int, *, steps: int = 4) -> Path:
 
 def stamp(time: datetime) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def estimate_of(
+    lines: Iterable[JobLine], states: Iterable[SeenState], rate_mean: float | None
+) -> Estimate:
+    """What a list that has just been read says of jobs and of workers that are alive."""
+    totals, ongoing = Totals(), []
+    for each in lines:
+        totals.add(each)
+        if each.status is JobStatus.ONGOING:
+            ongoing.append(each)
+    return totals.estimate(states, ongoing, rate_mean)

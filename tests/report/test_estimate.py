@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.packagetask import PackageTask
 from jobtool.jobs.workerstates import IDLE, PAUSED, WORKING, SeenState, WorkerState
-from jobtool.report.estimate import Estimate, about_text, estimate_of, mean_rate
+from jobtool.report.estimate import Estimate, about_text, mean_rate
 from jobtool.report.jobline import JobLine
+from tests.report.lists import estimate_of
 
 GB = 10**9
 TODO, ONGOING, SUCCESS, ERROR = (

@@ -16,10 +16,9 @@ from jobtool.errors import JoblistUnavailableError
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.workerstates import StateFile, WorkerState
-from jobtool.report.estimate import estimate_of
 from jobtool.report.live import LiveJoblist
 from jobtool.report.overview import overview_of
-from tests.report.lists import make_joblist
+from tests.report.lists import estimate_of, make_joblist
 
 LOG = "2026-11-20T14:31:00Z claimed worker=node017:4711 rank=3 attempt=1\n"
 

@@ -15,8 +15,8 @@ from jobtool.jobs.settings import Settings
 from jobtool.report.estimate import Estimate
 from jobtool.worker.environment import Environment
 from jobtool.worker.events import JobProgress, RunProgress
+from jobtool.worker.listlook import MOST_READS, ListLook, look_rule
 from jobtool.worker.options import Looks, ResolvedOptions
-from jobtool.worker.overview import MOST_READS, Overview, look_rule
 from jobtool.worker.progress import RUN_PROGRESS_SECONDS, Reporter
 from jobtool.worker.rankgroup import RankGroup, Tally
 from tests.commands import wait_for
@@ -159,7 +159,7 @@ def test_the_whole_list_is_told_and_never_goes_back(joblist: JobList) -> None:
         ResolvedOptions(monotonic=clock, watch_run=told.append, looks="always"),
         lambda event: None,
         rank=0,
-        overview=lambda: seen[-1] if seen else None,
+        estimate=lambda: seen[-1] if seen else None,
     )
     clock.now += 1
     reporter.watch(progress(files_sent=1, bytes_sent=10 * MEGABYTE))
@@ -187,13 +187,13 @@ def test_the_whole_list_is_told_and_never_goes_back(joblist: JobList) -> None:
     assert (told[-1].share_done, told[-1].seconds_left) == (1.0, None)
 
 
-def test_the_overview_reads_the_joblist_and_survives_its_end(tmp_path: Path) -> None:
+def test_a_look_reads_the_joblist_and_survives_its_end(tmp_path: Path) -> None:
     found = JobList.create(str(tmp_path / "list"), Settings())
-    overview = Overview(found)
-    with overview.looking(lambda: True):
-        wait_for(lambda: overview.estimate() is not None)
+    list_look = ListLook(found)
+    with list_look.looking(lambda: True):
+        wait_for(lambda: list_look.estimate() is not None)
         shutil.rmtree(tmp_path / "list")
-    assert overview.estimate() == Estimate(files_total=0, bytes_total=0, bytes_left=0)
+    assert list_look.estimate() == Estimate(files_total=0, bytes_total=0, bytes_left=0)
 
 
 @pytest.mark.parametrize(

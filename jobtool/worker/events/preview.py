@@ -105,7 +105,7 @@ class RoomFound(msgspec.Struct, frozen=True, kw_only=True):
         return f"{verdict} for {needed}: {', '.join(free)} ({self.limit})"
 
 
-class Estimate(msgspec.Struct, frozen=True, kw_only=True):
+class TimeEstimate(msgspec.Struct, frozen=True, kw_only=True):
     """How long the rest takes. ``basis`` is ``given`` or ``measured``.
 
     ``bytes_per_second`` is the rate, ``jobs`` are those it was measured with. ``least_seconds``
@@ -177,7 +177,7 @@ class Preview(Event, frozen=True, kw_only=True):
     rooms: Sequence[RoomFound]
     without_room: Sequence[str]
     requests: Mapping[str, Mapping[str, int]]
-    estimate: Estimate | None
+    estimate: TimeEstimate | None
     problems: Sequence[Problem]
     paused: Sequence[str] = ()
     compression: str = "none"

@@ -33,7 +33,7 @@ MOST_READS = 20_000
 _COUNT_AGAIN_SECONDS = 60.0
 
 
-class Overview:
+class ListLook:
     """Estimates how much there is to do. Nothing here raises.
 
     Nothing waits for the filesystem but the thread. ``latest`` is None as long as not all jobs have
@@ -47,7 +47,7 @@ class Overview:
         self._may_look: Callable[[], bool] = bool
         self._is_over = threading.Event()
         # A daemon: the joblist's filesystem may hang.
-        self._thread = threading.Thread(target=self._run, name="overview", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="list-look", daemon=True)
 
     def estimate(self) -> Estimate | None:
         """Return the last estimate."""
@@ -89,7 +89,7 @@ class Overview:
 def look_rule(
     looks: Looks, *, jobs: int, rank: int, is_alone: bool, workers: Callable[[], int]
 ) -> Callable[[], bool] | None:
-    """Return what ``Overview.looking`` takes, for a worker of this rank and a list of so many jobs.
+    """Return what ``ListLook.looking`` takes, for a worker of this rank and a list of so many jobs.
 
     ``workers`` counts those of the joblist, of whom each looks for itself if it is alone.
     """
