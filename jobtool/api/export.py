@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from jobtool import typed
 from jobtool.api.generate import with_absolute_paths
 from jobtool.api.places import Place, destination_url, local_path
 from jobtool.errors import UsageError
@@ -129,7 +130,7 @@ def export_query(
         "existing_data": "ignore" if existing_data == "ignore" else None,
     }
     try:
-        settings = msgspec.convert(table, ExportSettings)
+        settings = typed.convert(table, ExportSettings)
     except msgspec.ValidationError as error:
         raise UsageError(misfit(error, ExportSettings, where="export")) from None
     tables = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
+from jobtool import typed
 from jobtool.api.places import (
     Filesystem,
     Place,
@@ -163,7 +164,7 @@ def filters_of(table: Mapping[str, Any]) -> FilterSettings:
     from jobtool.jobs.filtersettings import FilterSettings
 
     try:
-        return msgspec.convert(dict(table), FilterSettings)
+        return typed.convert(dict(table), FilterSettings)
     except msgspec.ValidationError as error:
         raise UsageError(f"filters: {error}") from None
 

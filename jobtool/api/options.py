@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from jobtool import typed
 from jobtool.errors import UsageError
 from jobtool.jobs.settings import TransferSettings
 from jobtool.suggest import misfit
@@ -67,7 +68,7 @@ def require_settings(**chosen: Any) -> None:
     """Raise ``UsageError`` for a value that ``[transfer]`` of joblist.toml can't have."""
     for name, value in chosen.items():
         try:
-            msgspec.convert({name: value}, TransferSettings)
+            typed.convert({name: value}, TransferSettings)
         except msgspec.ValidationError as error:
             text = misfit(error, TransferSettings, where="").lstrip(",: ")
             found = "" if "; found " in text else f"; found {value!r}"

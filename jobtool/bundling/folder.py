@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
+from jobtool import typed
 from jobtool.errors import (
     JobFileError,
     JoblistError,
@@ -111,7 +112,7 @@ class PackagesFolder:
         """Return what is noted; raises ``JoblistError`` for a file that can't be read."""
         try:
             with open(self._state_path, "rb") as file:
-                found = msgspec.json.decode(file.read(), type=_File)
+                found = typed.decode(file.read(), _File)
             if found.format != _FORMAT:
                 raise ValueError(f"expected the format {_FORMAT}; found {found.format}")
             return Making(

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from jobtool import typed
 from jobtool.errors import JobFileError, JoblistUnavailableError, reason_of
 from jobtool.jobs.atomic_write import replace_file
 from jobtool.jobs.joblist import JobList
@@ -149,7 +150,7 @@ def fingerprints(members: MemberList) -> Iterator[tuple[str, bytes]]:
 
 
 def _read(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
-    decoder = msgspec.json.Decoder(_Lines)
+    decoder = typed.decoder_of(_Lines)
     count, is_whole = 0, False
     for number, text in enumerate(file):
         line = decoder.decode(text)

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from jobtool import __version__
+from jobtool import __version__, typed
 from jobtool.bundling.checks import check_settings
 from jobtool.bundling.joblines import origin_of
 from jobtool.errors import JoblistError, UsageError
@@ -181,7 +181,7 @@ def _packages(request: PackagesRequest, before: Settings) -> PackageSettings:
     if merged.get("name") is None:
         merged["name"] = default_name(request.joblist_path)
     try:
-        return msgspec.convert(merged, PackageSettings)
+        return typed.convert(merged, PackageSettings)
     except msgspec.ValidationError as error:
         raise UsageError(misfit(error, PackageSettings, where="[packages]")) from None
 

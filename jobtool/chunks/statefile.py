@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 from filelock import FileLock, Timeout
 
+from jobtool import typed
 from jobtool.chunks.errors import StateFileError
 from jobtool.chunks.records import Key, offsets_of
 from jobtool.errors import JobFileError, reason_of
@@ -107,7 +108,7 @@ class StateFile:
         except (OSError, UnfitFileError) as error:
             raise self._error(f"can't be read: {reason_of(error)}") from None
         try:
-            head = msgspec.json.decode(data, type=_Head)
+            head = typed.decode(data, _Head)
             if head.kind != KIND:
                 raise self._error(f"expected the state of a TransferClient; found {head.kind!r}")
             if head.version != VERSION:
@@ -115,7 +116,7 @@ class StateFile:
                     f"expected version {VERSION}; found version {head.version}, which this "
                     "jobtool can't read. Use the version of jobtool that wrote it."
                 )
-            state = msgspec.json.decode(data, type=State)
+            state = typed.decode(data, State)
             state.by_key()
         except (ValueError, RecursionError, JobFileError) as error:
             raise self._error(f"expected the state of a TransferClient; found {error}") from None

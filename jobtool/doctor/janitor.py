@@ -20,6 +20,7 @@ from typing import IO, Any
 
 import msgspec
 
+from jobtool import typed
 from jobtool.jobs.settings import Settings
 
 _DONE = "done\n"
@@ -108,7 +109,7 @@ def _remove(task: dict[str, Any]) -> None:
     if "folder" in task:
         remove_probe(task["folder"])
         return
-    stores = stores_by(msgspec.convert(task["settings"], Settings))
+    stores = stores_by(typed.convert(task["settings"], Settings))
     probe = DestinationProbe(task["url"], stores, task["token"])
     probe.remove_for_another(task["made_folders"])
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from jobtool import typed
 from jobtool.errors import JoblistUnavailableError, JobtoolError, reason_of
 from jobtool.jobs.linelog import append_lines, whole_lines
 from jobtool.names import quote
@@ -132,7 +133,7 @@ class ChunkLog:
             self.stale = set()
 
     def _read(self) -> Iterator[Line]:
-        decoder = msgspec.json.Decoder(Line)
+        decoder = typed.decoder_of(Line)
         try:
             for text in whole_lines(self.path, most_bytes=MAX_LINE_BYTES):
                 try:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from jobtool import __version__
+from jobtool import __version__, typed
 from jobtool.errors import JoblistError, UsageError, reason_of
 from jobtool.events import Emit, ignore
 from jobtool.export.asking import ask
@@ -136,7 +136,7 @@ def generate_export(
 
 
 def _settings_of(request: ExportRequest) -> Settings:
-    return msgspec.convert(
+    return typed.convert(
         {
             **request.tables,
             "jobtool": __version__,

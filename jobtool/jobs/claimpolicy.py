@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from jobtool import typed
 from jobtool.errors import JoblistUnavailableError, UsageError, reason_of
 from jobtool.jobs.atomic_write import create_file, replace_file
 from jobtool.jobs.filesystem import Filesystem, filesystem_of
@@ -157,7 +158,7 @@ def _recorded(joblist: JobList) -> ClaimPolicy | None:
     # ValueError: not JSON, not UTF-8 or out of bounds; RecursionError: nested too deeply.
     unreadable = (OSError, ValueError, RecursionError)
     with contextlib.suppress(*unreadable), open(_path(joblist), "rb") as file:
-        return msgspec.json.decode(file.read(), type=ClaimPolicy)
+        return typed.decode(file.read(), ClaimPolicy)
     return None
 
 

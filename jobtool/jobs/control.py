@@ -17,6 +17,7 @@ from typing import Annotated
 import msgspec
 from msgspec.structs import replace
 
+from jobtool import typed
 from jobtool.errors import JobFileError, JoblistError, UsageError, reason_of
 from jobtool.jobs.editing import edit_file
 from jobtool.jobs.job import Job, JobStatus
@@ -183,13 +184,13 @@ def encode(control: Control) -> bytes:
 def decode(data: bytes) -> Control:
     """Read the text of a ``control.json``; raise ``ValueError`` with the reason if it isn't one."""
     try:
-        format_ = msgspec.json.decode(data, type=_Format).format
+        format_ = typed.decode(data, _Format).format
         if format_ != FORMAT:
             raise ValueError(
                 f"expected format {FORMAT}; found {format_}. Was it written by another version of "
                 "jobtool?"
             )
-        found = msgspec.json.decode(data, type=Control)
+        found = typed.decode(data, Control)
         return _with_names(found, unquote)
     except (msgspec.DecodeError, JobFileError, RecursionError) as error:
         raise ValueError(f"expected what jobtool pause writes; found: {error}") from None

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
+from jobtool import typed
 from jobtool.errors import JobFileError, JoblistUnavailableError, JobtoolError, reason_of
 from jobtool.failpoints import reach
 from jobtool.jobs.atomic_write import replace_file, sync_folder
@@ -135,7 +136,7 @@ class Journal:
 
         Yields none if the journal is missing. Raises ``JobtoolError`` if it can't be read.
         """
-        decoder = msgspec.json.Decoder(Record)
+        decoder = typed.decoder_of(Record)
         try:
             with open(self.path, "rb", opener=open_without_waiting) as file:
                 is_whole = True  # whether the next piece begins a line

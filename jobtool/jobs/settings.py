@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import tomli_w
 
+from jobtool import typed
 from jobtool.errors import JobFileError, JoblistError, UnmetRequirementError
 from jobtool.jobs.exportsettings import ExportSettings
 from jobtool.jobs.filtersettings import FilterSettings
@@ -217,7 +218,7 @@ def from_table(table: Mapping[str, Any], *, path: str) -> Settings:
     stores = {key: value for key, value in table.items() if _is_of_a_store(key, value)}
     rest = {key: value for key, value in table.items() if key not in stores}
     try:
-        settings = msgspec.convert({**rest, "stores": stores}, Settings)
+        settings = typed.convert({**rest, "stores": stores}, Settings)
     except msgspec.ValidationError as error:
         raise JoblistError(misfit(error, Settings, where=quote(path))) from None
     is_received = settings.packages is not None and settings.packages.receive is not None

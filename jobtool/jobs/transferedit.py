@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from jobtool import typed
 from jobtool.errors import JoblistError, UsageError, reason_of
 from jobtool.jobs.editing import edit_file
 from jobtool.jobs.safe_read import UnfitFileError
@@ -52,7 +53,7 @@ def _value(key: str, value: Any) -> Any:
             value = parse_size(text)
         elif text is not None and key in _LISTS:
             value = [word.strip() for word in text.split(",")]
-        table = msgspec.convert({key: value}, TransferSettings, strict=False)
+        table = typed.convert({key: value}, TransferSettings, strict=False)
     except msgspec.ValidationError as error:
         reason = misfit(error, TransferSettings, where="").lstrip(",: ")
         reason = reason.removesuffix("; found text")

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from jobtool import typed
 from jobtool.errors import JobFileError
 from jobtool.jobs.joblist import WORKERS_FOLDER
 from jobtool.jobs.lease import SUFFIX
@@ -114,7 +115,7 @@ def _plain(state: WorkerState) -> dict[str, Any]:
 def decode(data: bytes) -> WorkerState | None:
     """Read the text of a state's file; None if it is torn, or no worker would have written it."""
     try:
-        state = msgspec.json.decode(data, type=WorkerState)
+        state = typed.decode(data, WorkerState)
         names = {"job": state.job, "job_id": state.job_id}
         read = {key: None if name is None else unquote(name) for key, name in names.items()}
     except (msgspec.DecodeError, JobFileError, UnicodeDecodeError):

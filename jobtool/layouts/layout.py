@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from jobtool import typed
 from jobtool.errors import LayoutError
 from jobtool.jobs.safe_read import UnfitFileError, read_bounded
 from jobtool.jobs.settings import MAX_BYTES
@@ -138,7 +139,7 @@ def read_layout(text: str, *, shown: str) -> Layout:
 def layout_of_table(table: Mapping[str, Any], *, shown: str) -> Layout:
     """Return the layout of a ``[layout]`` table; raise ``LayoutError``."""
     try:
-        layout = msgspec.convert(dict(table), Layout)
+        layout = typed.convert(dict(table), Layout)
         layout.check()
     except msgspec.ValidationError as error:
         raise LayoutError(misfit(error, Layout, where=f"layout {quote(shown)}")) from None

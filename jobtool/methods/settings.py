@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from jobtool import typed
 from jobtool.errors import JoblistError
 from jobtool.jobs.settings import FILENAME, Settings
 from jobtool.suggest import misfit, unknown_key
@@ -27,7 +28,7 @@ def of_table(table: Mapping[str, Any], into: type[T], *, where: str) -> T:
     place = f"{FILENAME}, {where}"
     _require_known(table, into.__struct_fields__, place)
     try:
-        return msgspec.convert(table, into)
+        return typed.convert(table, into)
     except msgspec.ValidationError as error:
         raise JoblistError(misfit(error, into, where=place)) from None
 

@@ -14,6 +14,7 @@ from hashlib import blake2b, sha256
 
 import msgspec
 
+from jobtool import typed
 from jobtool.errors import JoblistUnavailableError, reason_of
 from jobtool.failpoints import reach
 from jobtool.jobs.atomic_write import replace_file
@@ -95,7 +96,7 @@ def read_list(joblist: JobList, now: datetime) -> Shown:
     try:
         with open(listed_path(joblist), "rb") as file:
             first, body = file.readline(), file.read()
-        header = msgspec.json.decode(first, type=_Header)
+        header = typed.decode(first, _Header)
         made = time_of(header.at)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError):
         return Shown()

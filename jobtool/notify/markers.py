@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from jobtool import typed
 from jobtool.jobs.atomic_write import create_file, replace_file
 from jobtool.jobs.process import is_process
 from jobtool.jobs.safe_read import UnfitFileError, read_bounded
@@ -115,7 +116,7 @@ class Markers:
         if not is_alone:
             with contextlib.suppress(OSError, UnfitFileError, msgspec.DecodeError):
                 age = self._now() - os.stat(path).st_mtime
-                mark = msgspec.json.decode(read_bounded(path, _MOST_BYTES), type=Mark)
+                mark = typed.decode(read_bounded(path, _MOST_BYTES), Mark)
                 if self._is_dead(mark, age):
                     os.unlink(path)  # two may do so at once: then both look, which is harmless
                     is_alone = create_file(path, data)
@@ -152,7 +153,7 @@ class Markers:
             path = self._path(key, channel, number)
             try:
                 age = self._now() - os.stat(path).st_mtime
-                mark = msgspec.json.decode(read_bounded(path, _MOST_BYTES), type=Mark)
+                mark = typed.decode(read_bounded(path, _MOST_BYTES), Mark)
             except FileNotFoundError:
                 return number
             except UnfitFileError:

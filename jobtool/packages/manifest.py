@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from jobtool import typed
 from jobtool.errors import JobFileError, PackageError
 from jobtool.names import quote, unquote
 from jobtool.packages.index import INDEX_SUFFIX, IndexRow, read_index
@@ -106,13 +107,13 @@ def decode_manifest(data: bytes, *, where: str) -> Manifest:
     try:
         if len(data) > MAX_MANIFEST_BYTES:
             raise ValueError(f"expected at most {MAX_MANIFEST_BYTES} bytes; found {len(data)}")
-        version = msgspec.json.decode(data, type=_Version).format
+        version = typed.decode(data, _Version).format
         if version != FORMAT:
             raise ValueError(
                 f"expected the format {FORMAT}; found {version}, which another version of jobtool "
                 "reads"
             )
-        read = msgspec.json.decode(data, type=Manifest)
+        read = typed.decode(data, Manifest)
         found = msgspec.structs.replace(
             read,
             name=unquote(read.name),

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from jobtool import typed
 from jobtool.errors import JobFileError, JoblistUnavailableError, PackageError, reason_of
 from jobtool.jobs.atomic_write import sync_folder
 from jobtool.jobs.safe_read import open_without_waiting
@@ -153,7 +154,7 @@ def _read(file: BinaryIO) -> MemberList:
 
 
 def _lines(file: BinaryIO) -> Iterator[_Head | _Item | _Line | _End]:
-    decoder = msgspec.json.Decoder(_Head | _Item | _Line | _End)
+    decoder = typed.decoder_of(_Head | _Item | _Line | _End)
     while text := file.readline(_MAX_LINE_BYTES):
         if not text.endswith(b"\n"):
             raise ValueError("expected whole lines; found a line that was cut or is too long")

@@ -11,6 +11,7 @@ import os
 import msgspec
 from msgspec.structs import replace
 
+from jobtool import typed
 from jobtool.errors import JobFileError, JoblistError, JoblistUnavailableError, reason_of
 from jobtool.jobs.atomic_write import create_file, sync_folder
 from jobtool.jobs.joblist import JobList
@@ -102,7 +103,7 @@ def read_received(joblist: JobList) -> dict[str, ReceivedPackage]:
 
 def _read(path: str) -> ReceivedPackage:
     try:
-        read = msgspec.json.decode(read_bounded(path, MAX_MANIFEST_BYTES), type=ReceivedPackage)
+        read = typed.decode(read_bounded(path, MAX_MANIFEST_BYTES), ReceivedPackage)
         if read.format != FORMAT:
             raise ValueError(f"expected the format {FORMAT}; found {read.format}")
         return replace(

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from jobtool import __version__
+from jobtool import __version__, typed
 from jobtool.errors import JoblistError, RouteError, UsageError
 from jobtool.jobs.packagesettings import PackageSettings, Release, SiteStep
 from jobtool.jobs.receivesettings import ReceiveSettings
@@ -73,7 +73,7 @@ def settings_of(request: ReceiveRequest, sites: Sites | None) -> Settings:
     archive = _place_of(request.archive, "archive", "archive", site, steps, request)
     if not steps and not request.to:
         raise UsageError("expected steps by --then, or --to SITE; found neither")
-    return msgspec.convert(
+    return typed.convert(
         {
             **request.tables,
             "jobtool": __version__,

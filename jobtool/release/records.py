@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from jobtool import typed
 from jobtool.names import quote, unquote
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -105,7 +106,6 @@ R = TypeVar("R", bound=msgspec.Struct)
 _NAMES = ("path", "trashed_to", "root", "trash", "url")
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(DeletionRecord)
 
 
 def encode_deletion(record: DeletionRecord) -> bytes:
@@ -115,7 +115,7 @@ def encode_deletion(record: DeletionRecord) -> bytes:
 
 def decode_deletion(line: bytes) -> DeletionRecord:
     """Read a line. Raises ``msgspec.DecodeError``, ``JobFileError`` or ``RecursionError``."""
-    record: DeletionRecord = _decoder.decode(line)
+    record: DeletionRecord = typed.decode(line, DeletionRecord)
     return _each_name(record, unquote)
 
 

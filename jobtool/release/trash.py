@@ -9,6 +9,7 @@ from typing import Annotated
 
 import msgspec
 
+from jobtool import typed
 from jobtool.jobs.stamps import stamp_of, time_of
 
 FORMAT = 1
@@ -76,7 +77,7 @@ def encode_record(record: TrashRecord) -> bytes:
 def decode_record(data: bytes) -> TrashRecord | None:
     """Read a record; None for what isn't one, or is of a later version."""
     try:
-        found = msgspec.json.decode(data, type=TrashRecord)
+        found = typed.decode(data, TrashRecord)
         time_of(found.at)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError):
         return None

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from jobtool import typed
 from jobtool.errors import RouteError, UsageError
 from jobtool.jobs.limits import Bandwidth
 from jobtool.jobs.safe_read import UnfitFileError, read_bounded
@@ -335,7 +336,7 @@ def _converted(table: Mapping[str, Any], kind: type[S], where: str) -> S:
         table, [field.encode_name for field in msgspec.structs.fields(kind)], where=where
     )
     try:
-        return msgspec.convert(table, kind)
+        return typed.convert(table, kind)
     except msgspec.ValidationError as error:
         raise RouteError(misfit(error, kind, where=where)) from None
 

@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from jobtool import typed
 from jobtool.errors import JobFileError, JoblistUnavailableError
 from jobtool.jobs.atomic_write import replace_file
 from jobtool.jobs.claim import Claim, Claims
@@ -271,7 +272,7 @@ class Batches:
     def _read(self, number: int) -> Batch | None:
         try:
             with open(self._file(number, "block"), "rb") as file:
-                return _unquoted(msgspec.json.decode(file.read(), type=Batch))
+                return _unquoted(typed.decode(file.read(), Batch))
         except (OSError, msgspec.DecodeError, JobFileError):
             return None  # removed meanwhile, or not a batch
 

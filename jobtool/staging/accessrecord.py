@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from jobtool import typed
 from jobtool.errors import CatalogError, JobFileError
 from jobtool.names import quote, unquote
 
@@ -137,14 +138,14 @@ def encode(record: AccessRecord) -> bytes:
 def decode(data: bytes | memoryview, *, where: str) -> AccessRecord:
     """Read a record. ``where`` is its path or URL for messages. Raises ``CatalogError``."""
     try:
-        version = msgspec.json.decode(data, type=_Head).format
+        version = typed.decode(data, _Head).format
         if version != FORMAT:
             raise ValueError(
                 f"expected format {FORMAT}; found {version}. A newer version of jobtool may have "
                 "written it: upgrade"
             )
-        values = _changed(msgspec.json.decode(data), unquote)
-        found: AccessRecord = msgspec.convert(values, AccessRecord)
+        values = _changed(typed.decode(data), unquote)
+        found: AccessRecord = typed.convert(values, AccessRecord)
         for time in (found.at, getattr(found, "until", found.at)):
             if time.tzinfo is None:
                 raise ValueError("expected times with a time zone; found one without")

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import msgspec
 
+from jobtool import typed
 from jobtool.catalog.catalog import Catalog
 from jobtool.catalog.copy import Copy
 from jobtool.errors import JobFileError, JobtoolError, NotYetError, StagingError
@@ -308,7 +309,7 @@ def encode_words(words: Sequence[str]) -> str:
 def decode_words(text: str) -> tuple[str, ...]:
     """Read what ``encode_words`` has written. Raises ``JobFileError``."""
     try:
-        return tuple(map(unquote, msgspec.json.decode(text, type=list[str])))
+        return tuple(map(unquote, typed.decode(text, list[str])))
     except msgspec.MsgspecError as error:
         raise JobFileError(f"field.{MEMBERS}: expected a list of patterns; {error}") from None
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-import msgspec
 from msgspec.structs import replace
 
+from jobtool import typed
 from jobtool.catalog.catalog import Catalog
 from jobtool.catalog.copy import Copy
 from jobtool.catalog.writer import CatalogWriter
@@ -313,6 +313,6 @@ class Unstaging:
         return StoredFiles(root, item, self._stores, self._retry)
 
     def _outcome(self, holding: Holding, outcome: str, **values: object) -> Unstaged:
-        return msgspec.convert(
+        return typed.convert(
             {"item": holding.item, "url": holding.url, "outcome": outcome, **values}, Unstaged
         )

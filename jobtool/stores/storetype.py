@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
+from jobtool import typed
 from jobtool.errors import UsageError
 from jobtool.names import quote
 from jobtool.plugins import STORES, find, load
@@ -225,7 +226,7 @@ def settings_of_roles(scheme: str, kind: StoreType, setup: Setup) -> dict[Role, 
     for role in ROLES:
         try:
             table = {**common, **setup.table.get(role, {})}
-            found[role] = msgspec.convert(table, kind.settings, strict=False)
+            found[role] = typed.convert(table, kind.settings, strict=False)
         except msgspec.ValidationError as error:
             where = f"{setup.shown}, table [{scheme}]"
             raise UsageError(misfit(error, kind.settings, where=where)) from None

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from jobtool import typed
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.membership import Membership
 from jobtool.worker.environment import Environment
@@ -189,7 +190,7 @@ class RankGroup:
             contextlib.suppress(OSError, msgspec.DecodeError),
             open(os.path.join(self._folder, str(rank)), "rb") as file,
         ):
-            return msgspec.json.decode(file.read(), type=Tally)
+            return typed.decode(file.read(), Tally)
         return None
 
     def _write(self, name: str, data: bytes, *, make_folder: bool = True) -> None:

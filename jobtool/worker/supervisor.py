@@ -17,6 +17,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from jobtool import typed
 from jobtool.worker.environment import Environment
 from jobtool.worker.rankgroup import RankGroup
 
@@ -113,7 +114,7 @@ def supervise(signals: Iterable[signal.Signals]) -> SupervisorLink | Ended:
 
 def _ended(words: list[bytes], status: int) -> Ended:
     """Return how a worker ended, from what it sent and from its wait status."""
-    environment = msgspec.json.decode(words[0], type=Environment) if words else None
+    environment = typed.decode(words[0], Environment) if words else None
     for word in words:
         if word.startswith(_IN_ORDER):
             code = int(word.removeprefix(_IN_ORDER))

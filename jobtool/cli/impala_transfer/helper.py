@@ -14,6 +14,7 @@ import sys
 
 import msgspec
 
+from jobtool import typed
 from jobtool.cli.console import INFO, Console, print_error
 from jobtool.cli.running import run_worker
 from jobtool.cli.stopsignals import stop_signals, stopping
@@ -52,7 +53,7 @@ def main() -> None:
     """Run the worker."""
     ensure_utf8()
     redact_tracebacks()
-    task = msgspec.json.decode(sys.argv[1], type=HelperTask)
+    task = typed.decode(sys.argv[1], HelperTask)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != task.parent:
         os._exit(128 + signal.SIGKILL)

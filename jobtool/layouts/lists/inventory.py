@@ -22,6 +22,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
+from jobtool import typed
 from jobtool.errors import LayoutError
 from jobtool.layouts.lists.listed import ListCounts, ListedFile, malformed
 from jobtool.names import quote
@@ -67,7 +68,7 @@ class InventoryManifest(msgspec.Struct, frozen=True, kw_only=True):
 def decode_manifest(data: bytes, shown: str) -> InventoryManifest:
     """Return the manifest of some bytes; raises ``LayoutError``."""
     try:
-        manifest = msgspec.json.decode(data, type=InventoryManifest)
+        manifest = typed.decode(data, InventoryManifest)
     except (msgspec.DecodeError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise malformed(shown, "", "the manifest.json of an S3 Inventory", str(error)) from None
     if manifest.file_format.upper() not in ("CSV", "ORC", "PARQUET"):

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from jobtool import typed
 from jobtool.errors import CredentialsError, StoreSettingsError
 from jobtool.names import in_one_line, quote
 from jobtool.stores.credentials.provider import ProviderError
@@ -79,7 +80,7 @@ def _loader(data_path: str | None) -> Any:
                     continue
                 with opener(file_path + suffix, "rb") as file:
                     try:
-                        return msgspec.json.decode(file.read())
+                        return typed.decode(file.read())
                     except msgspec.DecodeError:
                         return super().load_file(file_path)  # raises its own error
             return None

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import msgspec
 
+from jobtool import typed
 from jobtool.errors import UsageError
 from jobtool.names import in_one_line
 from jobtool.plugins import CREDENTIALS, find, load, names
@@ -87,7 +88,7 @@ def make_provider(settings: Mapping[str, Any], *, profile: str | None = None) ->
     if known is None:
         return _from_entry_point(name, rest)
     try:
-        made: Any = msgspec.convert(rest, known, strict=False)
+        made: Any = typed.convert(rest, known, strict=False)
         return made  # type: ignore[no-any-return]
     except msgspec.ValidationError as error:
         where = f"[credentials] of provider {name!r}"

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec.structs import replace
 
+from jobtool import typed
 from jobtool.errors import UsageError
 from jobtool.stores.proxies import names_a_server
 from jobtool.suggest import misfit
@@ -152,11 +153,11 @@ def read_s3_table(table: Mapping[str, Any], role: str, *, shown: str = "joblist.
     try:
         for side, values in sides.items():
             name = f"s3.{side}"
-            _check(msgspec.convert(values, S3Config, strict=False), shown)
+            _check(typed.convert(values, S3Config, strict=False), shown)
             if side == role:
                 common |= values
         name = "s3"
-        config = msgspec.convert(common, S3Config, strict=False)  # --set passes numbers as text
+        config = typed.convert(common, S3Config, strict=False)  # --set passes numbers as text
     except msgspec.ValidationError as error:
         raise UsageError(misfit(error, S3Config, where=f"{shown}, table [{name}]")) from None
     _check(config, shown)

@@ -9,6 +9,7 @@ import secrets
 import msgspec
 from msgspec.structs import replace
 
+from jobtool import typed
 from jobtool.errors import JobFileError, JoblistUnavailableError, reason_of
 from jobtool.jobs.atomic_write import (
     create_file,
@@ -157,7 +158,7 @@ class Legs:
     def _read(self, path: str) -> _LegFile:
         with open(path, "rb") as file:
             try:
-                found = msgspec.json.decode(file.read(1 << 20), type=_LegFile)
+                found = typed.decode(file.read(1 << 20), _LegFile)
             except msgspec.DecodeError as error:
                 raise JobFileError(f"{quote(path)}: {error}. Remove the file.") from None
         return replace(found, job=unquote(found.job))
