@@ -17,7 +17,7 @@ THREADS = 4
 
 def race(function: str) -> None:
     """Have threads read 60 new types, each type first by all of them at once."""
-    sys.setswitchinterval(1e-6)
+    sys.setswitchinterval(1e-4)
     for number in range(60):
         fields: list[Any] = [(f"f{at}", Annotated[int, msgspec.Meta(ge=0)], 0) for at in range(30)]
         inner = msgspec.defstruct(f"Inner{number}", fields)
