@@ -90,8 +90,10 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(call INSTALL,'.[test]')
 	touch $@
 
-$(VENV)/.bench: pyproject.toml | $(BIN)/python
+$(VENV)/.bench: pyproject.toml $(shell find jobtool -name '*.py' -o -name '*.c') | $(BIN)/python
 	$(call INSTALL,'.[bench]')
+	$(PYTHON) -m venv --clear $(VENV)/users
+	$(VENV)/users/bin/python -m pip install --quiet --disable-pip-version-check .
 	touch $(VENV)/.test $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python

@@ -17,9 +17,9 @@ import statistics
 import sys
 from pathlib import Path
 
+from tests.benchmarks.installed import BIN, jobtool_program
 from tests.benchmarks.peers.measure import Cost, measured
 
-BIN = Path(sys.executable).parent
 MPI = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 MPIRUN = shutil.which("mpirun", path=f"{BIN}:{os.environ['PATH']}")
 
@@ -49,7 +49,7 @@ def starts(rounds: int) -> None:
     """What a command costs that does nothing."""
     shown("python -c pass", [sys.executable, "-c", "pass"], rounds)
     for name in ("transfer-worker", "generate-joblist", "summarise-jobs", "jobtool"):
-        shown(f"{name} --help", [BIN / name, "--help"], rounds)
+        shown(f"{name} --help", [jobtool_program(name), "--help"], rounds)
 
 
 def joblist_of(folder: Path, jobs: int, rounds: int) -> None:
@@ -60,11 +60,15 @@ def joblist_of(folder: Path, jobs: int, rounds: int) -> None:
         (job / "file").write_bytes(b"0123456789")
     joblist = folder / "list"
     places = ["-i", folder / "in", "-o", joblist, "-d", folder / "out", "-l", "tree"]
-    shown(f"{jobs} jobs: generate-joblist", [BIN / "generate-joblist", *places], 1)
-    work = shown(f"{jobs} jobs: transfer-worker", [BIN / "transfer-worker", "-i", joblist], 1)
-    idle = shown("  the same with nothing to do", [BIN / "transfer-worker", "-i", joblist], rounds)
+    shown(f"{jobs} jobs: generate-joblist", [jobtool_program("generate-joblist"), *places], 1)
+    work = shown(
+        f"{jobs} jobs: transfer-worker", [jobtool_program("transfer-worker"), "-i", joblist], 1
+    )
+    idle = shown(
+        "  the same with nothing to do", [jobtool_program("transfer-worker"), "-i", joblist], rounds
+    )
     print(f"  CPU for each job: {(work.cpu - idle.cpu) / jobs * 1000:.2f} ms")
-    summary = shown("  summarise-jobs", [BIN / "summarise-jobs", "-i", joblist], rounds)
+    summary = shown("  summarise-jobs", [jobtool_program("summarise-jobs"), "-i", joblist], rounds)
     loop = shown("  a loop that opens each file", [sys.executable, "-c", _LOOP, joblist], rounds)
     print(f"  summarise-jobs ÷ loop: {summary.wall / loop.wall:.1f}")
 
@@ -74,7 +78,7 @@ def under_mpirun(folder: Path, rounds: int) -> None:
     program = "from mpi4py import MPI; MPI.COMM_WORLD.Barrier()"
     two = [MPIRUN, "--oversubscribe", "-n", 2]
     alone = shown("mpirun -n 2, MPI alone", [*two, sys.executable, "-c", program], rounds)
-    worker = [*two, BIN / "transfer-worker", "-i", folder / "list"]
+    worker = [*two, jobtool_program("transfer-worker"), "-i", folder / "list"]
     ours = shown("mpirun -n 2 transfer-worker, nothing to do", worker, rounds)
     print(f"  more than MPI alone: {ours.wall - alone.wall:.2f} s")
 

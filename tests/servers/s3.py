@@ -32,10 +32,14 @@ _LIFETIME_SECONDS = 5400  # a server that outlives its test run ends itself afte
 
 @dataclass(frozen=True, kw_only=True)
 class S3Server:
-    """A running server. ``folder`` holds its buckets, if it keeps them on disk."""
+    """A running server. ``folder`` holds its buckets, if it keeps them on disk.
+
+    ``pid`` is its process, or the parent of its process.
+    """
 
     endpoint_url: str
     folder: Path | None = None
+    pid: int | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -113,7 +117,7 @@ def rclone_server(folder: Path, *options: str) -> Iterator[S3Server]:
         subprocess.Popen(command, stdout=output, stderr=output) as process,
     ):
         try:
-            yield S3Server(endpoint_url=_announced_url(process, log), folder=data)
+            yield S3Server(endpoint_url=_announced_url(process, log), folder=data, pid=process.pid)
         finally:
             process.terminate()
             try:

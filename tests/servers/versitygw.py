@@ -37,7 +37,7 @@ def versitygw_server(folder: Path) -> Iterator[S3Server]:
         try:
             wait_for(lambda: process.poll() is not None or _listens(port))
             assert process.returncode is None, "versitygw ended before it served"
-            yield S3Server(endpoint_url=f"http://127.0.0.1:{port}", folder=data)
+            yield S3Server(endpoint_url=f"http://127.0.0.1:{port}", folder=data, pid=process.pid)
         finally:
             process.terminate()
 

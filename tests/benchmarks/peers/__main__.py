@@ -3,10 +3,11 @@
     python -m tests.benchmarks.peers FOLDER [--cases NAME…] [--rounds N] [--json FILE]
 
 For each case the contenders run in turn, A B C A B C, and all must bring the same bytes. The table
-shows medians: wall time, CPU time of the client and its processes, the largest memory of one
-process, and jobtool's wall time divided by the peer's, round by round. ``generate-joblist`` isn't
-counted. The S3 server runs on the same cores, so client and server share them. FOLDER is best on a
-tmpfs, to measure programs and not a disk.
+shows medians: wall time, CPU time of the client and its processes, CPU time of the server, the
+largest memory of one process, and jobtool's wall time divided by the peer's, round by round.
+``generate-joblist`` isn't counted. The S3 server runs on the same cores, so no client is faster
+than the server's CPU time divided by the number of cores. FOLDER is best on a tmpfs, to measure
+programs and not a disk.
 
 What the peers verify: s5cmd nothing, cp nothing, rsync and fpsync nothing without ``--checksum``,
 ``aws`` what the server checks of each part, rclone sizes and, where both sides have them, digests.
@@ -96,7 +97,9 @@ def compete(contenders: list[Contender], rounds: int) -> dict[str, list[Cost]]:
             if contender.name not in costs:
                 continue
             command, environment = contender.prepare()
+            before = contender.server_seconds()
             cost, error = measured(command, environment)
+            cost = cost._replace(server=contender.server_seconds() - before)
             error = error or contender.check()
             if error:
                 print(f"{contender.name} failed: {error}", file=sys.stderr, flush=True)
@@ -110,7 +113,8 @@ def table(case: Case, costs: dict[str, list[Cost]], scale: float) -> str:
     """Return a table of the medians."""
     part = "" if scale == 1 else f" (× {scale:g})"
     lines = [f"\n{case.name}: {case.title}{part}"]
-    lines.append(f"{'':12} {'wall s':>8} {'CPU s':>8} {'MiB':>6} {'jobtool ÷':>10}")
+    titles = f"{'wall s':>8} {'CPU s':>8} {'server':>8} {'MiB':>6} {'jobtool ÷':>10}"
+    lines.append(f"{'':12} {titles}")
     ours = costs["jobtool"]
     for name, found in costs.items():
         if not found:
@@ -120,7 +124,7 @@ def table(case: Case, costs: dict[str, list[Cost]], scale: float) -> str:
         ratio = f"{statistics.median(ratios):10.2f}" if ratios and name != "jobtool" else ""
         lines.append(
             f"{name:12} {_median(found, 'wall'):8.2f} {_median(found, 'cpu'):8.2f} "
-            f"{_median(found, 'mebibytes'):6.0f} {ratio}".rstrip()
+            f"{_median(found, 'server'):8.2f} {_median(found, 'mebibytes'):6.0f} {ratio}".rstrip()
         )
     return "\n".join(lines)
 

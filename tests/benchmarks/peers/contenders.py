@@ -6,15 +6,13 @@ import os
 import secrets
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.benchmarks.installed import BIN, jobtool_program
 from tests.benchmarks.peers.cases import Case
 from tests.benchmarks.peers.servers import Server
-
-BIN = Path(sys.executable).parent
 
 Command = tuple[list[str], Mapping[str, str]]
 
@@ -23,12 +21,14 @@ Command = tuple[list[str], Mapping[str, str]]
 class Contender:
     """A program that does a case. ``prepare`` returns the command to measure.
 
-    ``check`` returns what is wrong with what has arrived, or nothing.
+    ``check`` returns what is wrong with what has arrived, or nothing. ``server_seconds`` returns
+    the CPU time that the server has used so far.
     """
 
     name: str
     prepare: Callable[[], Command]
     check: Callable[[], str]
+    server_seconds: Callable[[], float]
 
 
 class Field:
@@ -90,7 +90,7 @@ def contenders_of(
         makers += [("s5cmd", lambda: _s5cmd(field)), ("rclone", lambda: _rclone(field))]
         makers += [("aws", lambda: _aws(field))]
     return [
-        Contender(name, _fresh(field, make), field.check)
+        Contender(name, _fresh(field, make), field.check, server.cpu_seconds)
         for name, make in makers
         if name == "jobtool" or program(name) is not None
     ]
@@ -121,7 +121,7 @@ def _jobtool(field: Field, ranks: int) -> Command:
     environment = field.server.environment
     command = ["generate-joblist", "-i", str(field.data), "-o", joblist, "-l", "tree"]
     subprocess.run(
-        [_named(command[0]), *command[1:], "-d", field.target, "-v", "0"],
+        [jobtool_program(command[0]), *command[1:], "-d", field.target, "-v", "0"],
         env={**os.environ, **environment},
         check=True,
     )
@@ -129,7 +129,7 @@ def _jobtool(field: Field, ranks: int) -> Command:
         for path in (field.work / "joblist").glob("*.txt"):
             text = path.read_text()
             path.write_text(text.replace(f"source: {field.data}", f"source: {field.source}"))
-    worker = [_named("transfer-worker"), "-i", joblist, "-v", "0"]
+    worker = [jobtool_program("transfer-worker"), "-i", joblist, "-v", "0"]
     if ranks > 1:
         worker = [_named("mpirun"), "--oversubscribe", "-n", str(ranks), *worker]
         allowed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}

@@ -13,12 +13,14 @@ from typing import NamedTuple
 class Cost(NamedTuple):
     """Seconds of ``wall`` time and of ``cpu`` time, and the largest memory of one process.
 
-    The CPU time is that of a process and of its children that it has waited for.
+    The CPU time is that of a process and of its children that it has waited for. ``server`` is the
+    CPU time of the server meanwhile, if there is one.
     """
 
     wall: float
     cpu: float
     mebibytes: float
+    server: float = 0.0
 
 
 def measured(command: Sequence[str], environment: Mapping[str, str]) -> tuple[Cost, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import multiprocessing
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -36,6 +37,11 @@ class Server:
                 "copy", "--transfers", "16", str(data), f"s3:{self.new_bucket(name)}"
             )
 
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that the server has used."""
+        assert self.direct.pid is not None
+        return _cpu_seconds(self.direct.pid)
+
     def clear(self) -> None:
         """Remove the buckets of earlier contenders."""
         for bucket in self.folder.glob("b" + "[0-9a-f]" * 12):
@@ -47,6 +53,15 @@ def serving(folder: Path, name: str = "rclone") -> Iterator[Server]:
     """Run a server of this name, ``rclone`` or ``versitygw``."""
     with rclone_server(folder) if name == "rclone" else versitygw_server(folder) as server:
         yield _of(server)
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a process and of its children, as proc(5) tells it."""
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    user, system = after_name[11:13]
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    used = (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    return used + sum(_cpu_seconds(int(child)) for child in children)
 
 
 def _of(server: S3Server) -> Server:
