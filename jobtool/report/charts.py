@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -88,12 +88,17 @@ def throughput_chart(report: Report) -> str:
     return _drawn("throughput", "Bytes per second over time", 2.6, draw)
 
 
-def sizes_chart(report: Report) -> str:
-    """Return how many files have which size; empty if no receipt is known."""
-    if not report.sizes:
+def sizes_chart(sizes: Mapping[int, int]) -> str:
+    """Return how many files have which size; empty if no receipt is known.
+
+    ``sizes`` counts files by the number of bits of their size.
+    """
+    if not sizes:
         return ""
+    from matplotlib.ticker import MaxNLocator
+
     groups: dict[int, int] = {}
-    for bits, files in report.sizes.items():
+    for bits, files in sizes.items():
         group = (bits + 1) // 2  # sizes below 4 to this power
         groups[group] = groups.get(group, 0) + files
     first, last = min(groups), max(groups)
@@ -104,6 +109,7 @@ def sizes_chart(report: Report) -> str:
         step = 1 + len(shown) // 6
         axes.set_xticks([each - 0.5 for each in range(first, last + 2, step)])
         axes.xaxis.set_major_formatter(lambda at, _: _round_size(4 ** round(at - 0.5)))
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.yaxis.set_major_formatter(lambda count, _: count_text(count))
         axes.set_ylabel("files")
 
@@ -157,6 +163,7 @@ def _drawn(name: str, title: str, height_inches: float, draw: Callable[[Axes], N
         figure = Figure(figsize=(_WIDTH_INCHES, height_inches), layout="constrained")
         axes = figure.add_subplot()
         axes.tick_params(length=0)
+        axes.tick_params(axis="x", pad=8)  # clear of the lowest label of the other axis
         draw(axes)
         return _svg(figure, name, title)
 

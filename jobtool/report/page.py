@@ -86,7 +86,7 @@ def _sections(report: Report, name: str) -> Iterable[str]:
     yield from _causes(report)
     charts = (
         _chart("Throughput", throughput_chart(report), "Proven bytes by time, in UTC."),
-        _chart("Sizes of files", sizes_chart(report), "Of proven files."),
+        _chart("Sizes of files", sizes_chart(report.sizes), "Of proven files."),
     )
     yield f'<div class="charts">{"".join(charts)}</div>'
     yield from _fields(report)

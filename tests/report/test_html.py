@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import jobtool
 from jobtool.report.attempts import Outcome
-from jobtool.report.charts import merged
+from jobtool.report.charts import merged, sizes_chart
 from jobtool.report.collect import Span
 from jobtool.report.page import MOST_TABLE_BYTES
 from jobtool.report.rates import MOST_INTERVALS, BytesOverTime
@@ -80,6 +80,10 @@ def page_of(joblist: Path) -> tuple[Page, str]:
     assert "url(http" not in text
     assert "@import" not in text
     return page, text
+
+
+def test_counts_of_files_on_the_axis_are_whole_numbers(tmp_path: Path) -> None:
+    assert re.findall(r">(\d+)</text>", sizes_chart({10: 2})) == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize("count", [0, 1, 216])
