@@ -24,6 +24,7 @@ from tests.commands import TIMEOUT_SECONDS, finish, run_ok, start, start_module
 from tests.faults.proxy import proxy_before
 from tests.faults.victim import STEPS, THREADS
 from tests.faults.worlds import (
+    PART_BYTES,
     Bucket,
     Destination,
     Folder,
@@ -35,8 +36,8 @@ from tests.gate import gate_before
 
 KILLS = int(os.environ.get("JOBTOOL_TEST_KILLS", "24"))  # at random moments, both stores together
 STORES = ("local", "s3")
-JOBS = 40
-SEVERAL_PARTS = 12 * 1024 * 1024 + 1
+JOBS = 24
+SEVERAL_PARTS = 2 * PART_BYTES + 1
 
 # A step and the time at which it is reached; of job files, 1 is ongoing, 2 success.
 ANYWHERE = [
@@ -123,6 +124,19 @@ TWICE = [
     (("in the middle of the journal's lines", 1), ("in the middle of the journal's lines", 1)),
 ]
 Kill = tuple[str, int]
+# Later times of steps that are the same to a worker: they belong to `make test-wide`, too.
+LATER_TIMES = [
+    ((step, nth),)
+    for step, nth in [
+        ("after an upload is begun", 2),
+        ("before a part is sent", 4),
+        ("before an upload is completed", 2),
+        ("after an upload is completed", 2),
+        ("in the middle of a file's bytes", 6),
+        ("before a file is published", 4),
+        ("after a file is published", 4),
+    ]
+]
 CASES: list[tuple[str, tuple[Kill, ...]]] = [
     *((store, (kill,)) for store in STORES for kill in ANYWHERE),
     *((store, (kill,)) for store in STORES for kill in OF_THE_JOBLIST),
@@ -132,13 +146,16 @@ CASES: list[tuple[str, tuple[Kill, ...]]] = [
 ]
 
 
+def _is_wide(store: str, kills: tuple[Kill, ...]) -> bool:
+    return kills in LATER_TIMES or (store == "s3" and kills[0] in OF_THE_JOBLIST)
+
+
 def _case(store: str, kills: tuple[Kill, ...]) -> object:
-    is_wide = store == "s3" and kills[0] in OF_THE_JOBLIST
     return pytest.param(
         store,
         kills,
         id=f"{store}: {', then '.join(f'{step}, {nth}' for step, nth in kills)}",
-        marks=[pytest.mark.wide] if is_wide else [],
+        marks=[pytest.mark.wide] if _is_wide(store, kills) else [],
     )
 
 
@@ -225,14 +242,16 @@ def test_a_worker_killed_at_any_step_loses_nothing_and_the_next_one_sends_nothin
         ledger.finished()
 
 
-def test_the_matrix_has_every_step() -> None:
+def test_the_matrix_has_every_step_without_the_wide_cases_too() -> None:
+    cases = [(store, kills) for store, kills in CASES if not _is_wide(store, kills)]
+    assert {step for _, kills in cases for step, _ in kills} == STEPS.keys()
     assert {step for _, kills in CASES for step, _ in kills} == STEPS.keys()
 
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Many jobs, every eighth with large files too."""
-    large_bytes = dict.fromkeys(range(0, JOBS, 8), SEVERAL_PARTS)
+    """Many jobs, every twelfth with large files too."""
+    large_bytes = dict.fromkeys(range(0, JOBS, 12), SEVERAL_PARTS)
     return make_source(tmp_path_factory.mktemp("many"), JOBS, large_bytes=large_bytes, seed=2)
 
 
