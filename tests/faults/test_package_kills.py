@@ -110,7 +110,7 @@ def test_each_step_of_packages_is_killed_at() -> None:
 
 
 @pytest.mark.parametrize(
-    ("steps", "fewest"), [(KILLS[::-1], 5), (GENERAL, len(GENERAL) - 1)], ids=["own", "general"]
+    ("steps", "fewest"), [(KILLS[::-1], 5), (GENERAL, len(GENERAL))], ids=["own", "general"]
 )
 def test_a_worker_is_killed_again_and_again(
     chain: Chain, steps: list[tuple[str, int]], fewest: int
