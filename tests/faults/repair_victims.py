@@ -1,8 +1,8 @@
 """Kills `jobtool verify --repair` before each of its writes, by SIGKILL.
 
 Run as ``python -m tests.faults.repair_victims JOBLIST...``: the first joblist's command dies before
-its first write, the second's before its second. Prints ``killed`` or the exit code of each. All are
-forks of one process, which has loaded everything.
+its first write, the second's before its second, until one ends before its turn. Prints ``killed``
+or the exit code of each. All are forks of one process, which has loaded everything.
 """
 
 from __future__ import annotations
@@ -53,7 +53,10 @@ def main() -> None:
                 os._exit(int(end.code or 0))
             os._exit(100)
         _, status = os.waitpid(pid, 0)
-        print("killed" if os.WIFSIGNALED(status) else os.waitstatus_to_exitcode(status))
+        if not os.WIFSIGNALED(status):
+            print(os.waitstatus_to_exitcode(status))
+            return
+        print("killed")
 
 
 if __name__ == "__main__":

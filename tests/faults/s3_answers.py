@@ -133,6 +133,9 @@ ANSWERS = [
     for code in names.split()
 ] + [Said("503 SlowDown", 503, Meaning.BUSY)]
 
+#: One answer of each meaning and status.
+ONE_OF_EACH = list({(said.meaning, said.status): said for said in ANSWERS}.values())
+
 #: The meaning of an answer without a body, such as every answer to HEAD, and some of proxies.
 BY_STATUS = {
     301: Meaning.REGION,

@@ -177,7 +177,7 @@ def test_names_that_s3_can_not_hold_are_an_error_each_and_the_others_are_sent(
     )
 
 
-@pytest.mark.parametrize("where", ["disk", "s3"])
+@pytest.mark.parametrize("where", ["disk", pytest.param("s3", marks=pytest.mark.wide)])
 def test_thousands_of_files_in_one_folder(tmp_path: Path, s3: S3Raw, rclone_s3, where: str) -> None:
     count = MANY if where == "disk" else 1001  # more than a page of a listing
     for number in range(count):

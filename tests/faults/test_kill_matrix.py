@@ -5,6 +5,9 @@ compared and adopted. A part that the journal names is never sent again. So a wo
 what was neither when it started, and a kill costs the parts and files under way and the parts that
 were not yet in the journal, which is written once a second. Both are of files under way, of which
 there are as many as threads: a kill costs at most ``threads`` times the largest file.
+
+`make test-faults` kills several workers of one joblist, one after the other, so that each step has
+its kill. `make test-wide` has a joblist for each kill.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from tests.commands import TIMEOUT_SECONDS, finish, run_ok, start, start_module
 from tests.faults.proxy import proxy_before
 from tests.faults.victim import STEPS, THREADS
 from tests.faults.worlds import (
+    PART_BYTES,
     Bucket,
     Destination,
     Folder,
@@ -35,8 +39,8 @@ from tests.gate import gate_before
 
 KILLS = int(os.environ.get("JOBTOOL_TEST_KILLS", "24"))  # at random moments, both stores together
 STORES = ("local", "s3")
-JOBS = 40
-SEVERAL_PARTS = 12 * 1024 * 1024 + 1
+JOBS = 24
+SEVERAL_PARTS = 2 * PART_BYTES + 1
 
 # A step and the time at which it is reached; of job files, 1 is ongoing, 2 success.
 ANYWHERE = [
@@ -61,7 +65,7 @@ ANYWHERE = [
     ("after a receipt is on record", 1),
     ("before the destination is synced", 1),
 ]
-# Steps that happen on the joblist alone: with S3, they belong to `make test-wide`.
+# Steps that happen on the joblist alone.
 OF_THE_JOBLIST = [
     ("after the claim", 1),
     ("before the claim's release", 1),
@@ -132,14 +136,124 @@ CASES: list[tuple[str, tuple[Kill, ...]]] = [
 ]
 
 
+# What `make test-faults` does of it: one world for several kills, in the order of a job's life.
+# Each kill leaves the next step still to be reached, whatever the other thread has done meanwhile.
+FOR_BOTH: list[tuple[Kill, ...]] = [
+    (
+        ("after looking at the destination", 1),
+        ("before a file is put", 1),
+        ("after a file is put", 6),
+    ),
+    (
+        ("before an upload is begun", 2),
+        ("after an upload is begun", 1),
+        ("after an upload is noted", 1),
+        ("before a part is sent", 1),
+        ("after a part is sent", 1),
+    ),
+    (
+        ("after a part is noted", 3),
+        ("before an upload is completed", 1),
+        ("after an upload is completed", 1),
+        ("before an existing file is proven", 1),
+        ("after an existing file is proven", 1),
+    ),
+    (
+        ("after an upload is begun", 2),
+        ("before leftovers are removed", 1),
+        ("before an upload is dropped", 1),
+        ("after an upload is dropped", 1),
+    ),
+    (("after a part is on record", 3), ("after the held parts are known", 1)),
+    (
+        ("before a receipt", 1),
+        ("after a receipt", 8),
+        ("after a receipt is on record", 1),
+    ),
+]
+CHAINS: list[tuple[str, tuple[Kill, ...]]] = [
+    *((store, kills) for store in STORES for kills in FOR_BOTH),
+    (
+        "local",
+        (
+            ("before the claim", 1),
+            ("after the claim", 1),
+            ("before the job file is changed", 1),
+            ("before the new job file is synced", 1),
+            ("before the new job file is renamed", 1),
+            ("after the new job file is renamed", 1),
+            ("after the job file is changed", 1),
+            ("before the plan", 1),
+            ("after reading the records", 1),
+            ("after the plan", 1),
+        ),
+    ),
+    (
+        "local",
+        (
+            ("before a file's bytes are written", 1),
+            ("in the middle of a file's bytes", 1),
+            ("before a file is published", 1),
+            ("after a file is published", 1),
+        ),
+    ),
+    (
+        "local",
+        (
+            ("before the destination is synced", 1),
+            ("after the destination is synced", 1),
+            ("before the journal is flushed", 1),
+            ("before the journal is written", 1),
+            ("in the middle of the journal's lines", 1),
+            ("in the middle of the journal's lines", 1),
+            ("before the journal is synced", 1),
+        ),
+    ),
+    (
+        "local",
+        (
+            ("after the journal is flushed", 1),
+            ("before the table", 1),
+            ("before the table is synced", 1),
+            ("before the table is renamed", 1),
+            ("after the table is renamed", 1),
+        ),
+    ),
+    (
+        "local",
+        (
+            ("after the table", 1),
+            ("before the journal is removed", 1),
+            ("after the journal is removed", 1),
+        ),
+    ),
+    (
+        "local",
+        (
+            ("before the job file is changed", 2),
+            ("before the new job file is synced", 2),
+            ("before the new job file is renamed", 2),
+            ("after the new job file is renamed", 2),
+        ),
+    ),
+    ("local", (("before the claim", 2), ("before the claim's release", 1))),
+    ("local", (("after the claim", 2), ("after the claim's release", 1))),
+    ("local", (("after the job file is changed", 2),)),
+    (
+        "s3",
+        (
+            ("in the middle of the journal's lines", 2),
+            ("before the job file's log grows", 1),
+            ("in the middle of a line of the job file's log", 1),
+            ("before the destination is synced", 1),
+        ),
+    ),
+]
+
+
 def _case(store: str, kills: tuple[Kill, ...]) -> object:
-    is_wide = store == "s3" and kills[0] in OF_THE_JOBLIST
-    return pytest.param(
-        store,
-        kills,
-        id=f"{store}: {', then '.join(f'{step}, {nth}' for step, nth in kills)}",
-        marks=[pytest.mark.wide] if is_wide else [],
-    )
+    steps = ", then ".join(f"{step}, {nth}" for step, nth in kills)
+    return pytest.param(store, kills, id=f"{store}: {steps}")
 
 
 @pytest.fixture(scope="module")
@@ -212,27 +326,45 @@ def kill_at(step: str, nth: int, world: World) -> None:
     assert done.exit_code == -signal.SIGKILL, f"{step} wasn't reached {nth} times: {done}"
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize(("store", "kills"), [_case(*case) for case in CASES])
 def test_a_worker_killed_at_any_step_loses_nothing_and_the_next_one_sends_nothing_twice(
     tmp_path: Path, source: Path, rclone_s3, store: str, kills: tuple[Kill, ...]
 ) -> None:
     with world_of(store, tmp_path, source, rclone_s3) as world:
-        ledger = Ledger(world)
-        for step, nth in kills:
-            kill_at(step, nth, world)
-            ledger.killed()
-        run_ok("transfer-worker", "-i", world.joblist, env=world.environment)
-        ledger.finished()
+        through(kills, world)
 
 
-def test_the_matrix_has_every_step() -> None:
-    assert {step for _, kills in CASES for step, _ in kills} == STEPS.keys()
+@pytest.mark.parametrize(("store", "kills"), [_case(*case) for case in CHAINS])
+def test_workers_killed_one_after_the_other_lose_nothing_and_send_nothing_twice(
+    tmp_path: Path, source: Path, rclone_s3, store: str, kills: tuple[Kill, ...]
+) -> None:
+    with world_of(store, tmp_path, source, rclone_s3) as world:
+        through(kills, world)
+
+
+def through(kills: tuple[Kill, ...], world: World) -> None:
+    """Kill a worker at each step, have another finish, and check all that must hold."""
+    ledger = Ledger(world)
+    for step, nth in kills:
+        kill_at(step, nth, world)
+        ledger.killed()
+    run_ok("transfer-worker", "-i", world.joblist, env=world.environment)
+    ledger.finished()
+
+
+def test_both_matrices_have_every_step() -> None:
+    for cases in (CASES, CHAINS):
+        assert {step for _, kills in cases for step, _ in kills} == STEPS.keys()
+    assert {step for store, kills in CHAINS for step, _ in kills if store == "s3"} >= {
+        step for step, _ in (*ANYWHERE, *ONLY_S3)
+    }
 
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Many jobs, every eighth with large files too."""
-    large_bytes = dict.fromkeys(range(0, JOBS, 8), SEVERAL_PARTS)
+    """Many jobs, every twelfth with large files too."""
+    large_bytes = dict.fromkeys(range(0, JOBS, 12), SEVERAL_PARTS)
     return make_source(tmp_path_factory.mktemp("many"), JOBS, large_bytes=large_bytes, seed=2)
 
 

@@ -96,7 +96,10 @@ def check(chain: Chain, before: dict[Path, tuple[int, int]], *, kills: int) -> N
     }
 
 
-@pytest.mark.parametrize(("step", "nth"), KILLS + GENERAL)
+@pytest.mark.parametrize(
+    ("step", "nth"),
+    [*KILLS, *(pytest.param(*kill, marks=pytest.mark.wide) for kill in GENERAL)],
+)
 def test_after_a_kill_a_rerun_finishes(chain: Chain, step: str, nth: int) -> None:
     assert victim(chain, step, nth) in (KILLED, 137)
     check(chain, buffers(chain), kills=1)
@@ -106,9 +109,14 @@ def test_each_step_of_packages_is_killed_at() -> None:
     assert {step for step, _ in KILLS} == set(PACKAGE_STEPS)
 
 
-def test_a_worker_is_killed_again_and_again(chain: Chain) -> None:
+@pytest.mark.parametrize(
+    ("steps", "fewest"), [(KILLS[::-1], 5), (GENERAL, len(GENERAL))], ids=["own", "general"]
+)
+def test_a_worker_is_killed_again_and_again(
+    chain: Chain, steps: list[tuple[str, int]], fewest: int
+) -> None:
     kills = 0
-    for step, nth in KILLS[::-1]:
+    for step, nth in steps:
         kills += victim(chain, step, nth) in (KILLED, 137)
-    assert kills >= 5
+    assert kills >= fewest
     check(chain, buffers(chain), kills=kills)

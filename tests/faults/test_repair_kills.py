@@ -48,9 +48,9 @@ def test_a_repair_that_is_killed_anywhere_leaves_nothing_that_is_called_done(
         text=True,
         check=True,
     ).stdout.split()
-    killed = ended.index("1")
+    killed = len(ended) - 1
     assert killed > 10
-    assert ended == ["killed"] * killed + ["1"] * (len(copies) - killed)
+    assert ended == ["killed"] * killed + ["1"]
 
     cut_off = []
     for copy in copies[:killed]:

@@ -26,10 +26,10 @@ from tests.commands import finish as finish_process
 from tests.faults.proxy import Answer, Fault, Request, internal_error, proxy_before
 from tests.trees import contents, events, make_items, receipts, status_of, statuses, write
 
-JOBS = 100
+JOBS = 40
 
 #: Jobs next to each other, and the one at which the second of two ranks begins.
-BAD = ("item050", "item051", "item052")
+BAD = ("item020", "item021", "item022")
 
 
 def denied(request: Request, forward) -> Answer:

@@ -175,16 +175,17 @@ def test_a_joblist_toml_or_layout_that_is_a_trap_is_one_clear_error(
 def test_endless_lines_of_a_journal_are_passed_over_and_the_others_count(tmp_path: Path) -> None:
     path = tmp_path / "j.jsonl"
     line = msgspec.json.encode(RECEIPT) + b"\n"
+    most_bytes = 1 << 29
     with path.open("wb") as file:
         file.write(line)
-        file.seek(GIBIBYTE, os.SEEK_CUR)
+        file.seek(most_bytes, os.SEEK_CUR)
         file.write(b"\n" + line + b"[" * 200_000 + b"\n" + line)
     code = (
         "import sys; from jobtool.jobs.journal import Journal;"
         "print(len(list(Journal(sys.argv[1]).read())))"
     )
     done = subprocess.run(
-        ["prlimit", f"--as={1 << 29}", sys.executable, "-c", code, str(path)],
+        ["prlimit", f"--as={most_bytes}", sys.executable, "-c", code, str(path)],
         capture_output=True,
         text=True,
         timeout=MOST_SECONDS,

@@ -60,8 +60,23 @@ def fresh(tmp_path: Path, place: Place) -> Path:
     return make_joblist(tmp_path, place, count=1)
 
 
-@pytest.mark.parametrize("where", ["journal", "table"])
-@pytest.mark.parametrize("there", [None, b"of another size"])
+OTHER_SIZE = b"of another size"
+
+
+@pytest.mark.parametrize(
+    ("place", "where", "there"),
+    [
+        ("local", "journal", None),
+        ("local", "table", OTHER_SIZE),
+        ("s3", "journal", OTHER_SIZE),
+        ("s3", "table", None),
+        pytest.param("local", "journal", OTHER_SIZE, marks=pytest.mark.wide),
+        pytest.param("local", "table", None, marks=pytest.mark.wide),
+        pytest.param("s3", "journal", None, marks=pytest.mark.wide),
+        pytest.param("s3", "table", OTHER_SIZE, marks=pytest.mark.wide),
+    ],
+    indirect=["place"],
+)
 def test_a_forged_receipt_of_what_is_not_there_or_of_another_size_skips_nothing(
     fresh: Path, place: Place, where: str, there: bytes | None
 ) -> None:
@@ -73,7 +88,16 @@ def test_a_forged_receipt_of_what_is_not_there_or_of_another_size_skips_nothing(
     assert verify(fresh, place, "--deep")[0] == 0
 
 
-@pytest.mark.parametrize("where", ["journal", "table"])
+@pytest.mark.parametrize(
+    ("place", "where"),
+    [
+        ("local", "journal"),
+        ("s3", "table"),
+        pytest.param("local", "table", marks=pytest.mark.wide),
+        pytest.param("s3", "journal", marks=pytest.mark.wide),
+    ],
+    indirect=["place"],
+)
 def test_a_forged_receipt_of_other_bytes_of_the_same_size_is_noticed_by_verify(
     fresh: Path, place: Place, where: str
 ) -> None:
