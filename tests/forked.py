@@ -27,6 +27,9 @@ MAINS = {
 #: Variables that Python, or a library of its, reads from the environment when it starts.
 _AT_START = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC", "ARROW_", "OPENBLAS", "OMP_", "PATH")
 
+#: A fork searches the first itself. The second is in ``os.environ`` until ``conftest`` removes it.
+_HARMLESS = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+
 _START_SECONDS = 60
 
 
@@ -42,7 +45,7 @@ def _at_start(env: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in env.items()
-        if name.startswith(_AT_START) and name != "PYTHONPATH"  # which the fork searches first
+        if name.startswith(_AT_START) and name not in _HARMLESS
     }
 
 

@@ -34,7 +34,8 @@ _MAX_REQUEST_BYTES = 1 << 20
 
 def load() -> None:
     """Import what any command may import, and what its S3 clients import when they are made."""
-    for name in ("boto3", "obstore", "pyarrow.parquet", "pyarrow.csv", "pyarrow.compute"):
+    names = ("boto3", "obstore", "pyarrow.parquet", "pyarrow.csv", "pyarrow.compute")
+    for name in (*names, "duckdb", "pandas", "pyarrow.dataset"):  # the last three: of exports
         importlib.import_module(name)
     import jobtool
 
