@@ -234,7 +234,9 @@ def _counted(
 
 
 TestCatalogs = Catalogs.TestCase
-TestCatalogs.settings = settings(settings.get_profile("jobtool"), stateful_step_count=12)
+TestCatalogs.settings = settings(
+    settings.get_profile("jobtool"), max_examples=20, stateful_step_count=12
+)
 
 
 @given(items=st.lists(some_name, max_size=8), others=st.lists(some_name, min_size=4, max_size=4))

@@ -14,7 +14,7 @@ from jobtool.export.blocks import blocks
 from tests.export.columns import LEAVES, NESTED, cut, tables
 
 
-@hypothesis.settings(max_examples=100, deadline=None)
+@hypothesis.settings(max_examples=40, deadline=None)
 @given(tables(LEAVES | NESTED), st.data(), st.integers(1, 7))
 def test_blocks_have_the_same_rows_and_all_but_the_last_are_full(
     drawn: tuple[Any, pa.RecordBatch], data: st.DataObject, rows: int

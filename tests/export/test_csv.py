@@ -72,7 +72,7 @@ def text_of(array: Any, path: Path) -> list[str]:
     return [line.removeprefix(",") for line in lines[1:-1]]
 
 
-@hypothesis.settings(max_examples=120, deadline=None)
+@hypothesis.settings(max_examples=40, deadline=None)
 @given(tables(FITS, min_columns=2), st.data())
 def test_python_reads_each_field_however_rows_are_cut(
     tmp_path_factory: pytest.TempPathFactory,
@@ -105,7 +105,7 @@ def test_python_reads_each_field_however_rows_are_cut(
                 assert int(field) == value
 
 
-@hypothesis.settings(max_examples=80, deadline=None)
+@hypothesis.settings(max_examples=40, deadline=None)
 @given(tables(FOR_DUCKDB, min_columns=2), st.data())
 def test_duckdb_and_pyarrow_read_the_rows_that_were_written(
     tmp_path_factory: pytest.TempPathFactory,

@@ -1,4 +1,4 @@
-"""Exports from real servers to real stores, by ranks that are killed: all rows, each once."""
+"""Exports from real servers to real stores, by workers that are killed: all rows, each once."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from jobtool.export.rowdigest import RowDigest
 from jobtool.jobs.joblist import JobList
 from jobtool.queries.plugins import open_source
 from jobtool.queries.url import ConnectionUrl
-from tests.commands import BIN, finish, run_ok, start_ranks
-from tests.export.test_kills import ranks_of
+from tests.commands import finish, run_ok, start
 from tests.servers.hdfs import HdfsServer
 from tests.servers.postgresql import OWNER, PASSWORD, PostgresServer
 from tests.servers.s3 import S3Server
@@ -50,7 +49,7 @@ def test_rows_of_hiveserver2_arrive_in_hdfs(
     """By a chain of methods whose first isn't for this pair of stores."""
     destination = f"{hdfs.hdfs}{hdfs.new_folder()}"
     options = ("--methods", "hdfs-put,stream")
-    export_by_killed_ranks(
+    export_by_killed_workers(
         spark.url, _SPARK, sizes, destination, tmp_path, hdfs.environment, *options
     )
     path = destination.removeprefix(hdfs.hdfs)
@@ -64,12 +63,40 @@ def test_rows_of_hiveserver2_arrive_in_hdfs(
     assert_same_rows(spark.url, _SPARK, sizes, tmp_path / "list", found[2:], read)
 
 
+@pytest.mark.wide
 def test_rows_of_hiveserver2_arrive_in_s3(
     spark: SparkServer, rclone_s3: S3Server, tmp_path: Path, sizes: tuple[int, int]
 ) -> None:
+    bring_to_s3(spark.url, _SPARK, sizes, tmp_path, rclone_s3, rclone_s3.environment)
+
+
+def test_rows_of_postgresql_arrive_in_s3(
+    postgres: PostgresServer,
+    rclone_s3: S3Server,
+    tmp_path: Path,
+    sizes: tuple[int, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("JOBTOOL_QUERY_PASSWORD", PASSWORD)
+    url = postgres.url(user=OWNER)
+    environment = {**rclone_s3.environment, "JOBTOOL_QUERY_PASSWORD": PASSWORD}
+    bring_to_s3(url, _POSTGRES, sizes, tmp_path, rclone_s3, environment)
+    secret = PASSWORD.encode()
+    for path in (tmp_path / "list").rglob("*"):
+        assert not path.is_file() or secret not in path.read_bytes(), path
+
+
+def bring_to_s3(
+    url: str,
+    query: str,
+    sizes: tuple[int, int],
+    folder: Path,
+    rclone_s3: S3Server,
+    environment: Mapping[str, str],
+) -> None:
+    """Export the rows of a query to S3 by workers that are killed. All must be there."""
     bucket = rclone_s3.new_bucket()
-    environment = rclone_s3.environment
-    export_by_killed_ranks(spark.url, _SPARK, sizes, f"s3://{bucket}/x", tmp_path, environment)
+    export_by_killed_workers(url, query, sizes, f"s3://{bucket}/x", folder, environment)
     found = rclone_s3.client.list_objects_v2(Bucket=bucket)["Contents"]
     names = sorted(entry["Key"].removeprefix("x/") for entry in found)
     assert names[:2] == ["_SUCCESS", "_manifest.json"]
@@ -78,23 +105,7 @@ def test_rows_of_hiveserver2_arrive_in_s3(
         body: bytes = rclone_s3.client.get_object(Bucket=bucket, Key=f"x/{name}")["Body"].read()
         return body
 
-    assert_same_rows(spark.url, _SPARK, sizes, tmp_path / "list", names[2:], read)
-
-
-def test_rows_of_postgresql_arrive_in_a_folder(
-    postgres: PostgresServer, tmp_path: Path, sizes: tuple[int, int], monkeypatch: Any
-) -> None:
-    monkeypatch.setenv("JOBTOOL_QUERY_PASSWORD", PASSWORD)
-    url, out = postgres.url(user=OWNER), tmp_path / "out"
-    environment = {"JOBTOOL_QUERY_PASSWORD": PASSWORD}
-    export_by_killed_ranks(url, _POSTGRES, sizes, str(out), tmp_path, environment)
-    names = sorted(os.listdir(out))
-    assert names[:2] == ["_SUCCESS", "_manifest.json"]
-    read = lambda name: (out / name).read_bytes()  # noqa: E731
-    assert_same_rows(url, _POSTGRES, sizes, tmp_path / "list", names[2:], read)
-    secret = PASSWORD.encode()
-    for path in (tmp_path / "list").rglob("*"):
-        assert not path.is_file() or secret not in path.read_bytes(), path
+    assert_same_rows(url, query, sizes, folder / "list", names[2:], read)
 
 
 @pytest.fixture(params=SIZES)
@@ -102,7 +113,7 @@ def sizes(request: pytest.FixtureRequest) -> tuple[int, int]:
     return request.param
 
 
-def export_by_killed_ranks(
+def export_by_killed_workers(
     connection: str,
     query: str,
     sizes: tuple[int, int],
@@ -111,7 +122,7 @@ def export_by_killed_ranks(
     environment: Mapping[str, str],
     *options: object,
 ) -> None:
-    """Export rows in ranges by two ranks, killed ``KILLS`` times while they move data."""
+    """Export rows in ranges by two workers, killed ``KILLS`` times while they move data."""
     rows, chunk_rows = sizes
     text = folder / "query.sql"
     text.write_text(query.format(rows=rows))
@@ -119,22 +130,20 @@ def export_by_killed_ranks(
     command = ("jobtool", "export", "--connection", connection, "--query", f"@{text}")
     split = ("--split-by", "id", "--splits", 4, "--chunk-size", chunk_rows)
     run_ok(*command, *split, "-d", destination, "-o", joblist, *options, env=environment)
-    worker = (BIN / "transfer-worker", "-i", joblist, "--threads", 1)
+    worker = ("transfer-worker", "-i", joblist, "--threads", 1)
     killed = 0
     while killed < KILLS:
         before = receipts_in(joblist)
-        ranks = start_ranks(worker, worker, env=environment)
-        while receipts_in(joblist) == before and ranks.poll() is None:
-            time.sleep(0.01)
-        for rank in ranks_of(ranks.pid):
-            os.kill(rank, signal.SIGKILL)
-            killed += 1
-        finish(ranks)
+        running = [start(*worker, env=environment) for _ in range(2)]
+        while receipts_in(joblist) == before and any(each.poll() is None for each in running):
+            time.sleep(0.05)
+        for each in running:
+            each.kill()
+        killed += sum(finish(each).exit_code == -signal.SIGKILL for each in running)
         if receipts_in(joblist) == rows // chunk_rows:
             break  # all was done before the last kill
-    assert killed, "no rank was killed"
-    ended = finish(start_ranks(worker, worker, env=environment))
-    assert ended.exit_code == 0, ended
+    assert killed, "no worker was killed"
+    run_ok(*worker, env=environment)
     run_ok("jobtool", "verify", joblist, env=environment)
 
 

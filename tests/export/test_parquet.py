@@ -60,7 +60,7 @@ def in_place_of(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
-@hypothesis.settings(max_examples=120, deadline=None)
+@hypothesis.settings(max_examples=40, deadline=None)
 @given(tables(LEAVES | NESTED), st.data())
 def test_pyarrow_reads_the_rows_and_types_that_were_written(
     tmp_path_factory: pytest.TempPathFactory,
@@ -77,7 +77,7 @@ def test_pyarrow_reads_the_rows_and_types_that_were_written(
     assert digest(expected.slice(0, 0), *found.to_batches()) == digest(expected)
 
 
-@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.settings(max_examples=40, deadline=None)
 @given(tables(FOR_DUCKDB), st.data())
 def test_duckdb_reads_the_rows_that_were_written(
     tmp_path_factory: pytest.TempPathFactory,
@@ -105,7 +105,7 @@ def test_each_type_is_kept(kind: Any, tmp_path: Path) -> None:
     assert pq.read_schema(tmp_path / "file").field("x").type == INSTEAD.get(kind, kind)
 
 
-@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.settings(max_examples=40, deadline=None)
 @given(tables(LEAVES | NESTED), st.data(), st.integers(1, 5), st.sampled_from(COMPRESSIONS))
 def test_the_same_rows_give_the_same_bytes(
     tmp_path_factory: pytest.TempPathFactory,

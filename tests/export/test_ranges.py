@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -107,6 +107,7 @@ def _check_chain(ranges: tuple[Range, ...], count: int) -> None:
 
 
 @pytest.mark.parametrize("kind", _COLUMNS)
+@settings(max_examples=settings().max_examples // 4)  # of each kind: an example asks 15 queries
 @given(data=st.data(), count=st.sampled_from([*range(1, 13), 1000]))
 def test_each_row_is_in_one_range_and_the_ranges_are_in_order(
     source: QuerySource, tmp_path: Path, kind: str, data: st.DataObject, count: int

@@ -49,7 +49,7 @@ def database(request: pytest.FixtureRequest) -> Iterator[tuple[str, QuerySource]
         yield request.param, source
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)  # of each database
 @given(data=st.data(), count=st.integers(1, 8))
 def test_each_row_is_in_one_range_and_the_ranges_are_in_order(
     database: tuple[str, QuerySource], data: st.DataObject, count: int

@@ -17,7 +17,7 @@ from tests.export.columns import INTERVALS, LEAVES, NESTED, cut, tables
 from tests.export.plain_digest import digest_of
 
 ALL = LEAVES | INTERVALS | NESTED
-few = hypothesis.settings(max_examples=150, deadline=None)
+few = hypothesis.settings(max_examples=50, deadline=None)
 
 
 def digest(*batches: pa.RecordBatch) -> str:

@@ -24,7 +24,7 @@ def extremes(*arrays: Any) -> tuple[Any, Any]:
     return found.minimum, found.maximum
 
 
-@hypothesis.settings(max_examples=150, deadline=None)
+@hypothesis.settings(max_examples=40, deadline=None)
 @given(columns(LEAVES, 8), st.data())
 def test_the_extremes_are_those_of_all_blocks_and_fit_into_json(
     drawn: tuple[Any, list[Any]], data: st.DataObject
@@ -55,7 +55,7 @@ def test_the_extremes_are_those_of_all_blocks_and_fit_into_json(
             assert text == value
 
 
-@hypothesis.settings(max_examples=150, deadline=None)
+@hypothesis.settings(max_examples=40, deadline=None)
 @given(st.datetimes(), st.sampled_from(["s", "ms", "us"]))
 def test_dates_and_times_are_those_of_python(when: datetime, unit: str) -> None:
     places = {"s": 0, "ms": 3, "us": 6}[unit]

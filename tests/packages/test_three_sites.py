@@ -1,7 +1,8 @@
-"""Packages from chile to three sites by a relay, a custom and a direct route, while ranks die.
+"""Packages from chile to three sites by a relay, a custom and a direct route; workers are killed.
 
-chile, bonn and dresden are folders, hub is an SSH server, cologne is in S3. At each site ranks of
-mpirun work on the same joblist; one that holds a job is killed again and again.
+chile, bonn and dresden are folders, hub is an SSH server, cologne is in S3. At each site two
+workers work on the same joblist, in ``make test-wide`` as ranks of mpirun. One that holds a job is
+killed again and again.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import BIN, finish, run_ok, start_ranks
+from tests.commands import BIN, finish, run_ok, start, start_ranks
 from tests.faults.proxy import Proxy, proxy_before
 from tests.packages.chains import MIB, Chain, make_source, resize, small_disk
 from tests.servers.s3 import ACCESS_KEY, SECRET_KEY, S3Server
@@ -43,6 +44,7 @@ class Size:
     package: str
     kills: int
     bandwidth: str
+    by_mpirun: bool = False
     deadline_seconds: float = DEADLINE_SECONDS
 
 
@@ -61,6 +63,7 @@ FULL = Size(
     package="300MB",
     kills=30,
     bandwidth="60MB/s",
+    by_mpirun=True,
     deadline_seconds=1500,
 )
 
@@ -80,12 +83,13 @@ def proxy(rclone_s3: S3Server) -> Iterator[Proxy]:
 
 @dataclass(slots=True)
 class Storm:
-    """Ranks at each site, started again once they end; those that hold a job are killed."""
+    """Two workers at each site, started again once they end; who holds a job is killed."""
 
     chain: Chain
     bandwidth: str
+    by_mpirun: bool
     random: random.Random = field(default_factory=lambda: random.Random(7))
-    ranks: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
+    workers: dict[tuple[str, int], subprocess.Popen[str]] = field(default_factory=dict)
     killed: list[str] = field(default_factory=list)
 
     def rage(self, sites: Sequence[str], kills: int, goal: Sequence[str], seconds: float) -> None:
@@ -99,14 +103,14 @@ class Storm:
                     self._start(site)
                 if time.monotonic() > due and len(self.killed) < wanted and self._kill_a_holder():
                     due = time.monotonic() + self.random.uniform(0.1, 0.6)
-                time.sleep(0.05)
+                time.sleep(0.05 if len(self.killed) < wanted else 0.5)
         finally:
-            for process in self.ranks.values():
+            for process in self.workers.values():
                 with contextlib.suppress(ProcessLookupError):
                     process.terminate()
-            for process in self.ranks.values():
+            for process in self.workers.values():
                 finish(process)
-            self.ranks.clear()
+            self.workers.clear()
 
     def _are_done(self, names: Sequence[str]) -> bool:
         jobs = self.chain.jobs
@@ -114,34 +118,42 @@ class Storm:
         return all(jobs.get(name) == "success" for name in [*names, *relays])
 
     def _start(self, site: str) -> None:
-        process = self.ranks.get(site)
-        if process is not None:
-            if process.poll() is None:
-                return
-            finish(process)
-        worker = [BIN / "transfer-worker", "-i", self.chain.joblist, "--site", site, "--wait"]
-        worker += ["--bandwidth", self.bandwidth]
-        self.ranks[site] = start_ranks(worker, worker, env=self.chain.env)
+        command = ["transfer-worker", "-i", self.chain.joblist, "--site", site, "--wait"]
+        command += ["--bandwidth", self.bandwidth]
+        for number in range(1 if self.by_mpirun else 2):
+            process = self.workers.get((site, number))
+            if process is not None:
+                if process.poll() is None:
+                    continue
+                finish(process)
+            if self.by_mpirun:
+                rank = [BIN / command[0], *command[1:]]
+                process = start_ranks(rank, rank, env=self.chain.env)
+            else:
+                process = start(*command, env=self.chain.env)
+            self.workers[site, number] = process
 
     def _kill_a_holder(self) -> bool:
-        """Kill a rank that holds a job, as its job file says; return True if there was one."""
+        """Kill a worker that holds a job, as its job file says; return True if there was one."""
         held = [name for name, status in self.chain.jobs.items() if status == "ongoing"]
         self.random.shuffle(held)
         for name in held:
             claims = re.findall(r" claimed worker=\S+:(\d+) ", self.chain.log(name))
-            if claims and claims[-1] not in self.killed and _is_worker(int(claims[-1])):
+            if claims and claims[-1] not in self.killed and self._is_worker(int(claims[-1])):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(claims[-1]), signal.SIGKILL)
                     self.killed.append(claims[-1])
                     return True
         return False
 
-
-def _is_worker(pid: int) -> bool:
-    """Whether a process still is a worker of ours: its number may have been given away."""
-    with contextlib.suppress(OSError):
-        return b"transfer-worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    return False
+    def _is_worker(self, pid: int) -> bool:
+        """Whether a process still is a worker of ours: its number may have been given away."""
+        if not self.by_mpirun:
+            running = (each for each in self.workers.values() if each.poll() is None)
+            return pid in {each.pid for each in running}
+        with contextlib.suppress(OSError):
+            return b"transfer-worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return False
 
 
 def make_chain(folder: Path, sftp: SftpServer, proxy: Proxy, bucket: str, disk: Path) -> Chain:
@@ -201,7 +213,7 @@ def show(
         steps=",".join(STEPS),
     )
     packages = chain.packages()
-    storm = Storm(chain, size.bandwidth)
+    storm = Storm(chain, size.bandwidth, size.by_mpirun)
 
     # All arrives at all sites, is unpacked and archived at two; bonn's disk is too small.
     copies = [f"{name}.copy.{site}" for name in packages for site in ("cologne", "bonn", "dresden")]
@@ -248,7 +260,7 @@ def show(
 
     chain.assert_unpacked(disk)
     chain.assert_unpacked(folder / "dresden")
-    # A rank that was killed while it changed a job file has left a temporary file. The next worker
+    # A worker that was killed while it changed a job file has left a temporary file. The next one
     # that goes over the joblist removes it; those of the storm ended with the last job.
     chain.work_ok("chile")
     assert s3.folder is not None
@@ -268,7 +280,7 @@ def show(
     assert every.lines[-1] == f"💡 {size.items + 1} item(s)."
 
 
-def test_all_arrives_though_ranks_are_killed(
+def test_all_arrives_though_workers_are_killed(
     tmp_path: Path, sftp: SftpServer, proxy: Proxy, rclone_s3: S3Server
 ) -> None:
     (tmp_path / "sites").mkdir()

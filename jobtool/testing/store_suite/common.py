@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import random
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar, Protocol
 
 import pytest
 
-from jobtool.errors import StoreError
+from jobtool.errors import FileError, StoreError
 from jobtool.stores.optional import Multipart, Temporaries, supports
 from jobtool.stores.store import Attributes, Entry, Part, Proof, Special, Store, Upload
 
@@ -123,6 +124,11 @@ class Suite:
         """Return access to the bytes of ``store`` by other means."""
         raise NotImplementedError("a subclass of StoreSuite must define the fixture 'raw'")
 
+    def held_names(self) -> list[str]:
+        """Return those of ``ODD_NAMES`` that the store and the server under test can hold."""
+        lacking = {*self.refused_names, *self.unsupported_names}
+        return sorted({*ODD_NAMES} - lacking, key=os.fsencode)
+
     def is_time(self, found_ns: int, expected_ns: int) -> bool:
         """Return True if a time is as exact as the store keeps it."""
         return abs(found_ns - expected_ns) < self.time_resolution_ns
@@ -137,6 +143,20 @@ class Suite:
 def md5_of(data: bytes) -> str:
     """Return an MD5 in hex."""
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+
+def require_refused(attempt: Callable[[], object], path: str) -> None:
+    """Fail the test unless an attempt to use a path raises ``FileError``."""
+    try:
+        attempt()
+    except FileError:
+        return
+    pytest.fail(f"the path {path!r} wasn't refused")
+
+
+def named_files(names: Sequence[str]) -> dict[str, bytes]:
+    """Return a file for each name, in a folder of the same name, with bytes of its own."""
+    return {f"{name}/{name}": os.fsencode(name) for name in names}
 
 
 def some_bytes(size: int, seed: int = 0) -> bytes:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from jobtool.errors import FileError
 from jobtool.stores.optional import PROTOCOLS
-from jobtool.stores.store import Attributes, Child, Store, entry_of, kind_of
-from jobtool.testing.store_suite.common import ODD_NAMES, RawAccess, Suite, md5_of
-from jobtool.testing.store_suite.reading import Reading
+from jobtool.stores.store import Attributes, Store
+from jobtool.testing.store_suite.common import RawAccess, Suite, named_files, require_refused
+from jobtool.testing.store_suite.reading import Reading, require_named_files
 from jobtool.testing.store_suite.writing import Writing
 
 
@@ -37,23 +39,14 @@ class SourceSuite(_Protocols, Reading):
     that the server under test can't hold or doesn't list. Both map names to reasons.
     """
 
-    @pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
-    def test_odd_names_are_read(self, store: Store, raw: RawAccess, name: str) -> None:
+    def test_odd_names_are_read(self, store: Store, raw: RawAccess) -> None:
         """They work as names of files and of folders, in every method that reads."""
-        if name in self.unsupported_names:
-            pytest.skip(self.unsupported_names[name])
-        path = f"{name}/{name}"
-        if name in self.refused_names:
-            with pytest.raises(FileError):
-                store.stat(path)
-            return
-        raw.write(path, b"data")
-        assert [entry.path for entry in store.list()] == [path]
-        assert list(store.children("")) == [Child(name, True)]
-        assert list(store.children(name)) == [Child(name, False)]
-        assert (kind_of(store, name), kind_of(store, path)) == ("folder", "file")
-        assert bytes(store.read(entry_of(store, path), 0, 4).data) == b"data"
-        assert store.digest(path) == md5_of(b"data")
+        for path in named_files([*self.refused_names]):
+            require_refused(partial(store.stat, path), path)
+        files = named_files(self.held_names())
+        for path, data in files.items():
+            raw.write(path, data)
+        require_named_files(store, files)
 
     def test_nothing_is_written_or_removed(self, store: Store, raw: RawAccess) -> None:
         """Both are refused, and a stream isn't begun."""

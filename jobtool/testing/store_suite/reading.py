@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -191,3 +192,19 @@ class Reading(Suite):
         """``""`` is the root itself."""
         assert store.url_of("") == store.url
         assert store.url_of("a/b") == store.url.rstrip("/") + "/a/b"
+
+
+def require_named_files(store: Store, files: Mapping[str, bytes]) -> None:
+    """Check that a store holds these files of ``named_files``, in every method that reads."""
+    assert [entry.path for entry in store.list()] == sorted(files, key=os.fsencode)
+    names = sorted((path[: len(path) // 2] for path in files), key=os.fsencode)
+    assert list(store.children("")) == [Child(name, True) for name in names]
+    for name in names:
+        path = f"{name}/{name}"
+        data = files[path]
+        assert list(store.children(name)) == [Child(name, False)]
+        assert (kind_of(store, name), kind_of(store, path)) == ("folder", "file"), path
+        entry = entry_of(store, path)
+        assert (entry.path, entry.size) == (path, len(data))
+        assert bytes(store.read(entry, 0, len(data)).data) == data, path
+        assert store.digest(path) == md5_of(data), path
