@@ -18,6 +18,7 @@ SAME: dict[str, str] = {}
 
 #: A step and at which times of it a worker is killed: of the copy, of the relay, or further on.
 KILLS = [
+    ("before a leg's file is synced", 1),
     ("after a leg is taken", 1),
     ("after a leg is taken", 2),
     ("after the way is planned", 1),

@@ -195,7 +195,14 @@ EXPORT_STEPS: dict[str, At | Call] = {
 
 #: Those of the steps of packages. Any other step may be theirs, too.
 _DIGESTS = "jobtool.packages.memberdigests:MemberDigests"
+
+
+def _stages_leg(descriptor: int) -> bool:
+    return "/legs/" in os.readlink(f"/proc/self/fd/{descriptor}")
+
+
 PACKAGE_STEPS: dict[str, At | Call] = {
+    "before a leg's file is synced": Call("before", _OS, "fsync", _stages_leg),
     "after a leg is taken": At("after a leg is taken"),
     "after the way is planned": At("after the way is planned"),
     "before the digests of members are written": Call("before", _DIGESTS, "flush"),

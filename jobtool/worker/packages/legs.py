@@ -124,10 +124,15 @@ class Legs:
                     os.unlink(self._reserved_path_of(package, place))
                 os.unlink(path)  # last: from now on another job may take the leg
 
-    def tidy(self, package: str, place: str) -> None:
-        """Remove the temporary files that a killed worker has left for a leg."""
-        for path in (self._path_of(package, place), self._reserved_path_of(package, place)):
-            remove_temporaries(os.path.dirname(path), os.path.basename(path))
+    def tidy(self, package: str) -> None:
+        """Remove the temporary files that killed workers have left for a package's legs.
+
+        A worker may have been killed before the job file had the way, so all places are looked at.
+        """
+        for folder in (self._folder, self._reserved):
+            with contextlib.suppress(FileNotFoundError):
+                for place in os.listdir(folder):
+                    remove_temporaries(os.path.join(folder, place), filename_of(package))
 
     def reserved_bytes(self, place: str, job: str) -> int:
         """Return how many bytes other jobs are bringing to a place now.

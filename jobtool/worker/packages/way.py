@@ -105,8 +105,8 @@ def plan_leg(
     if packages is None or packages.origin is None or task.to is None:
         raise JobFileError("expected an origin in [packages] of joblist.toml, and a site to go to")
     legs = Legs(joblist)
-    if job.attempts > 1 and len(task.way) > 1:
-        legs.tidy(task.package, task.way[1])
+    if job.attempts > 1:
+        legs.tidy(task.package)
     origin = task.way[0] if task.step == "relay" and task.way else packages.origin
     if has_begun and len(task.way) > 1:
         leg = _leg_between(sites, task)
