@@ -18,6 +18,8 @@ PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 FAULTS := tests/faults tests/trust
 CLUSTER := tests/cluster
 PAGES := tests/pages
+# .ci/run gives less, and has more tests in one run.
+ELSEWHERE := $(FAULTS) $(CLUSTER) $(PAGES)
 
 .PHONY: dependencies venv demo bench test test-faults test-cluster test-pages test-wide test-all test-long check fmt docs clean
 
@@ -25,7 +27,7 @@ demo: $(VENV)/.test
 	$(BIN)/python examples/demo.py demo-output
 
 test: $(VENV)/.test
-	$(PYTEST) tests $(addprefix --ignore=,$(FAULTS) $(CLUSTER) $(PAGES))
+	$(PYTEST) tests $(addprefix --ignore=,$(ELSEWHERE))
 
 test-faults: $(VENV)/.test
 	$(PYTEST) $(FAULTS)

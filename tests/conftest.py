@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -48,6 +49,18 @@ settings.register_profile(  # for tests.benchmarks.mutation
     database=None,
 )
 settings.load_profile("jobtool")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection() -> None:
+    """Look for no garbage while tests are collected, which makes none: a fifth of the time."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave all that was collected alone from now on: it stays to the end."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

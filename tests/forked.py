@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import functools
 import json
 import os
@@ -32,6 +33,9 @@ _HARMLESS = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
 
 _START_SECONDS = 60
 
+#: Above those that a shell uses itself.
+_FIRST_DESCRIPTOR = 200
+
 
 def can_fork(env: Mapping[str, str]) -> bool:
     """Return True if a process with this environment may be a fork.
@@ -51,6 +55,24 @@ def _at_start(env: Mapping[str, str]) -> dict[str, str]:
 
 #: As it was when this process started: a test may have changed it since.
 _OURS = _at_start(os.environ)
+
+
+def put_scripts(folder: Path) -> int:
+    """Write the commands into ``folder`` as scripts that have them forked, for shells.
+
+    Return the descriptor that a shell must inherit. A script waits for its fork, gives it the
+    signals that it gets itself, and ends as it does. It can't do so with SIGKILL and SIGSTOP. With
+    another environment of Python's, or without the descriptor, it runs the command itself.
+    """
+    descriptor = fcntl.fcntl(_server(os.getpid()), fcntl.F_DUPFD_CLOEXEC, _FIRST_DESCRIPTOR)
+    client = Path(__file__).with_name("forking.py").read_text(encoding="utf-8")
+    at_start = {name: value for name, value in _OURS.items() if name != "PATH"}
+    for name, main in MAINS.items():
+        call = f"main({descriptor}, {str(BIN / name)!r}, {main!r}, {_AT_START!r}, {at_start!r})"
+        script = folder / name
+        script.write_text(f"#!{sys.executable} -IS\n{client}\n{call}\n", encoding="utf-8")
+        script.chmod(0o755)
+    return descriptor
 
 
 class Forked(subprocess.Popen[str]):

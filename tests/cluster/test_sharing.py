@@ -33,7 +33,7 @@ from tests.faults.proxy import Answer, Fault, Forward, Proxy, Request, proxy_bef
 from tests.trees import contents, events, make_items, receipts, status_of, write
 
 PART_BYTES = 5 * 1024 * 1024
-FILES = 600
+FILES = 300
 
 
 class Clock:
@@ -66,7 +66,7 @@ def bucket(rclone_s3) -> str:
 
 @pytest.fixture
 def slow_s3(rclone_s3) -> Iterator[Proxy]:
-    with proxy_before(rclone_s3.endpoint_url, slow(0.03)) as proxy:
+    with proxy_before(rclone_s3.endpoint_url, slow(0.06)) as proxy:
         yield proxy
 
 
@@ -160,7 +160,7 @@ def test_a_worker_without_a_job_does_files_of_anothers(
 
 
 def test_unless_sharing_is_off(tmp_path: Path, rclone_s3, bucket: str, slow_s3: Proxy) -> None:
-    make_items(tmp_path / "in", 1, files=200)
+    make_items(tmp_path / "in", 1, files=100)
     joblist = make_joblist(tmp_path, bucket)
     env = env_of(rclone_s3, slow_s3)
     holder = start_holder(joblist, env, "--no-share")
@@ -174,10 +174,10 @@ def test_unless_sharing_is_off(tmp_path: Path, rclone_s3, bucket: str, slow_s3: 
 def test_four_ranks_share_the_parts_of_one_large_file(
     tmp_path: Path, rclone_s3, bucket: str
 ) -> None:
-    parts = 60
+    parts = 40
     write(tmp_path / "in" / "plate" / "image.tif", os.urandom(parts * PART_BYTES))
     joblist = make_joblist(tmp_path, bucket)
-    with proxy_before(rclone_s3.endpoint_url, slow(0.6)) as proxy:
+    with proxy_before(rclone_s3.endpoint_url, slow(0.9)) as proxy:
         env = {**env_of(rclone_s3, proxy), **mpirun_environment()}
         command = ("mpirun", "--oversubscribe", "-n", 4, BIN / "transfer-worker", "-i", joblist)
         run = start(*command, "--threads", 1, "-v", 2, "--json", env=env)
@@ -295,7 +295,7 @@ def test_offers_of_killed_helpers_go_also_where_the_claim_of_a_dead_holder_stays
 def test_a_batch_that_names_files_that_are_not_the_jobs_is_not_done(
     tmp_path: Path, rclone_s3, bucket: str, slow_s3: Proxy
 ) -> None:
-    make_items(tmp_path / "in", 1, files=200)
+    make_items(tmp_path / "in", 1, files=100)
     secret = write(tmp_path / "secret")
     path = make_joblist(tmp_path, bucket)
     joblist = JobList.open(str(path))

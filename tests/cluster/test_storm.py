@@ -46,6 +46,7 @@ def test_under_locks(tmp_path: Path) -> None:
     assert_weathered(storm(tmp_path, seed=1))
 
 
+@pytest.mark.wide  # those with mounts have all of it
 def test_under_leases(tmp_path: Path) -> None:
     found = storm(tmp_path, seed=2, lease_seconds=LEASE_SECONDS)
     assert_weathered(found)
