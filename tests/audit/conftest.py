@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.commands import Done, run, run_ok
+from tests.commands import Done, run
+from tests.prepare import prepare
 from tests.stores.raw import LocalRaw, S3Raw
 from tests.trees import make_items
 
@@ -72,7 +73,7 @@ def make_joblist(folder: Path, place: Place, *, count: int = 3, files: int = FIL
     """Make items in ``folder/in`` and a joblist of them."""
     make_items(folder / "in", count, files=files)
     paths = ("-i", folder / "in", "-o", folder / "list", "-d", place.url, "-l", "tree")
-    run_ok("generate-joblist", *paths, "-v", 0)
+    prepare("generate-joblist", *paths, "-v", 0)
     return folder / "list"
 
 
@@ -87,7 +88,7 @@ def joblist(tmp_path: Path, place: Place) -> Path:
 def transfer(joblist: Path, place: Place, *options: object) -> list[str]:
     """Run a worker that must succeed; return the destinations of the files that it sent."""
     command = ("transfer-worker", "-i", joblist, "--json", "-v", 3, *options)
-    told = run_ok(*command, env=place.env).lines
+    told = prepare(*command, env=place.env).lines
     events = [json.loads(line) for line in told]
     return [event["destination"] for event in events if event["event"] == "file"]
 

@@ -24,6 +24,7 @@ from jobtool.testing.faulty_store import FaultyStore
 from tests.audit.conftest import Place, make_joblist, transfer, words
 from tests.commands import finish, run, run_ok, start
 from tests.gate import gate_before
+from tests.prepare import prepare
 from tests.trees import contents, status_of, write
 
 PART = 5 * 1024 * 1024
@@ -35,7 +36,7 @@ def make_big_joblist(folder: Path, url: str, size: int, *, name: str = "item/big
     with (folder / "in" / name).open("r+b") as file:
         file.truncate(size)
     paths = ("-i", folder / "in", "-o", folder / "list", "-d", url, "-l", "tree")
-    run_ok("generate-joblist", *paths)
+    prepare("generate-joblist", *paths)
     with (folder / "list" / "joblist.toml").open("a") as file:
         file.write(f"\n[transfer]\npart_size_bytes = {PART}\n")
     return folder / "list"
@@ -214,7 +215,7 @@ def test_uploads_that_a_helper_has_begun_are_aborted_before_its_journal_goes(
 def test_jobs_directly_below_a_bucket_can_be_cleaned(tmp_path: Path, rclone_s3) -> None:
     write(tmp_path / "in" / "item" / "file")
     paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-l", "tree")
-    run_ok("generate-joblist", *paths, "-d", f"s3://{rclone_s3.new_bucket()}")
+    prepare("generate-joblist", *paths, "-d", f"s3://{rclone_s3.new_bucket()}")
     env = {**rclone_s3.environment, "AWS_ENDPOINT_URL": rclone_s3.endpoint_url}
     done = run_ok("jobtool", "clean", tmp_path / "list", "--yes", env=env)
     assert done.lines[-1].endswith("Removed 0 leftover(s).")

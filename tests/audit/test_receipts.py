@@ -17,6 +17,7 @@ from jobtool.names import unquote
 from tests.audit.conftest import FILES, Place, make_joblist, transfer
 from tests.commands import assert_one_line_error, finish, run, run_ok, start
 from tests.gate import gate_before
+from tests.prepare import prepare
 from tests.trees import contents, make_items, write
 
 PROMISED = [
@@ -67,7 +68,7 @@ def test_jobs_under_way_are_in_the_merged_table_and_not_in_the_folder(
     joblist = make_joblist(tmp_path, s3, count=1)
     transfer(joblist, s3)
     make_items(tmp_path / "in", 2, files=8)
-    run_ok("generate-joblist", "-i", tmp_path / "in", "-o", joblist)
+    prepare("generate-joblist", "-i", tmp_path / "in", "-o", joblist)
     with gate_before(rclone_s3.endpoint_url, allowed=4) as gate:
         env = {**s3.env, "AWS_ENDPOINT_URL": gate.endpoint_url}
         process = start("transfer-worker", "-i", joblist, "--threads", 1, env=env)
@@ -110,8 +111,8 @@ def test_any_name_survives_the_table(tmp_path: Path, folder: Path, ending: str) 
     name = 'new\nline "quoted", \udcff -> #\u2713'
     write(folder / "in" / "item" / name)
     paths = ("-i", folder / "in", "-o", folder / "list", "-d", folder / "out", "-l", "tree")
-    run_ok("generate-joblist", *paths)
-    run_ok("transfer-worker", "-i", folder / "list")
+    prepare("generate-joblist", *paths)
+    prepare("transfer-worker", "-i", folder / "list")
     output = tmp_path / f"all.{ending}"
     run_ok("jobtool", "receipts", folder / "list", "-o", output)
     if ending == "parquet":

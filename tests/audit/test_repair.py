@@ -13,6 +13,7 @@ from jobtool.jobs.records import Receipt
 from jobtool.jobs.table import read_table
 from tests.audit.conftest import Place, make_joblist, transfer, verify
 from tests.commands import run, run_ok, run_without_superpowers
+from tests.prepare import prepare
 from tests.trees import contents, events, receipts, status_of, statuses, write
 
 
@@ -78,7 +79,7 @@ def test_named_files_are_repaired_one_by_one(tmp_path: Path, place: Place) -> No
     rows = "".join(f"in/{name},{name}\n" for name in "abc")
     write(tmp_path / "files.csv", f"src_path,dst_path\n{rows}".encode())
     paths = ("-i", tmp_path / "files.csv", "-o", tmp_path / "list", "-d", place.url)
-    run_ok("generate-joblist", *paths)
+    prepare("generate-joblist", *paths)
     transfer(tmp_path / "list", place)
     place.flip_a_bit("b")
     place.delete("c")

@@ -16,6 +16,7 @@ from jobtool.jobs.joblist import JobList
 from tests.audit.conftest import Place, make_joblist, transfer, words
 from tests.commands import assert_one_line_error, finish, run, run_ok, start
 from tests.gate import gate_before
+from tests.prepare import prepare
 from tests.trees import contents, events, make_items, receipts, status_of, statuses, write
 
 
@@ -27,7 +28,7 @@ def joblist(tmp_path: Path, local: Place) -> Path:
     (tmp_path / "in" / "item002" / "link").symlink_to("elsewhere")
     assert run("transfer-worker", "-i", made).exit_code == 1
     make_items(tmp_path / "in", 4)
-    run_ok("generate-joblist", "-i", tmp_path / "in", "-o", made)
+    prepare("generate-joblist", "-i", tmp_path / "in", "-o", made)
     assert statuses(made) == {
         "item000": "success",
         "item001": "error",
@@ -121,7 +122,7 @@ def test_a_job_that_a_worker_is_on_is_left_alone(tmp_path: Path, s3: Place, rclo
     make_items(tmp_path / "in", 0)
     write(tmp_path / "in" / "-x" / "file")  # the job file can't be named like the job
     paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", s3.url, "-l", "tree")
-    run_ok("generate-joblist", *paths)
+    prepare("generate-joblist", *paths)
     joblist = tmp_path / "list"
     (jobfile,) = joblist.glob("*.txt")
     assert jobfile.stem != "-x"

@@ -25,6 +25,7 @@ from tests.audit.conftest import (
 )
 from tests.commands import assert_one_line_error, run, run_ok, run_without_superpowers
 from tests.faults.proxy import Answer, Fault, Forward, Request, proxy_before
+from tests.prepare import prepare
 from tests.trees import make_items, make_partition, receipts, snapshot, write
 
 
@@ -104,7 +105,7 @@ def test_an_empty_destination_misses_everything(joblist: Path, place: Place) -> 
 def test_files_in_parts_are_verified_like_others(tmp_path: Path, place: Place) -> None:
     write(tmp_path / "in" / "item" / "big", bytes(range(256)) * 24 * 1024)
     paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", place.url, "-l", "tree")
-    run_ok("generate-joblist", *paths)
+    prepare("generate-joblist", *paths)
     joblist = tmp_path / "list"
     with (joblist / "joblist.toml").open("a") as file:
         file.write("\n[transfer]\npart_size_bytes = 5242880\n")
@@ -125,7 +126,7 @@ def manifest(tmp_path: Path, place: Place) -> Path:
         for number in range(4):
             table.writerow([f"in/item{number:03d}/0.bin", f"all/{number}"])
     paths = ("-i", tmp_path / "files.csv", "-o", tmp_path / "list", "-d", place.url)
-    run_ok("generate-joblist", *paths, "--set", "max_files=2")
+    prepare("generate-joblist", *paths, "--set", "max_files=2")
     transfer(tmp_path / "list", place)
     return tmp_path / "list"
 
@@ -209,7 +210,7 @@ def test_named_files_are_looked_up_many_at_a_time_and_told_in_order(
     rows = "".join(f"in/item000/{number}.bin,all/{number:02d}\n" for number in range(60))
     write(tmp_path / "files.csv", f"src_path,dst_path\n{rows}".encode())
     paths = ("-i", tmp_path / "files.csv", "-o", tmp_path / "list", "-d", s3.url)
-    run_ok("generate-joblist", *paths)
+    prepare("generate-joblist", *paths)
     transfer(tmp_path / "list", s3)
     order = [receipt.dst_path for receipt in receipts(tmp_path / "list")]
     gone = [order[number] for number in (3, 30, 31, 59)]
@@ -247,7 +248,7 @@ def test_partitions_in_two_stores_are_verified_in_both(
     make_partition(tmp_path / "in", "a", 0)
     folders = {"dst_image_folder": s3.url, "dst_error_folder": local.url}
     values = [f"--set={name}={value}" for name, value in folders.items()]
-    run_ok("generate-joblist", "-i", tmp_path / "in", "-o", tmp_path / "list", *values)
+    prepare("generate-joblist", "-i", tmp_path / "in", "-o", tmp_path / "list", *values)
     transfer(tmp_path / "list", s3)
     assert verify(tmp_path / "list", s3, "--deep")[0] == 0
     (image,), (error,) = s3.raw.paths(), local.raw.paths()
@@ -262,7 +263,7 @@ def test_partitions_in_two_stores_are_verified_in_both(
 def test_a_job_of_one_file_is_verified(tmp_path: Path, place: Place) -> None:
     write(tmp_path / "in" / "alone", b"a job of its own")
     paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", place.url, "-l", "tree")
-    run_ok("generate-joblist", *paths)
+    prepare("generate-joblist", *paths)
     transfer(tmp_path / "list", place)
     assert verify(tmp_path / "list", place, "--deep")[0] == 0
     place.flip_a_bit("alone")
@@ -275,7 +276,7 @@ def test_jobs_that_are_not_finished_are_counted_and_exit_with_3(
     tmp_path: Path, joblist: Path, place: Place
 ) -> None:
     make_items(tmp_path / "in", 4, files=FILES)
-    run_ok("generate-joblist", "-i", tmp_path / "in", "-o", joblist)
+    prepare("generate-joblist", "-i", tmp_path / "in", "-o", joblist)
     write(joblist / "typo.txt", b"succes\n")
     code, told = verify(joblist, place)
     assert (code, without_bytes(told[0])) == (3, tally(unfinished_jobs=2))
