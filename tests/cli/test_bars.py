@@ -19,6 +19,7 @@ from jobtool.cli.bars import BarLine, drawn
 from jobtool.worker.events import RunProgress
 from tests.cli.terminals import Terminal
 from tests.commands import environment, run_ok, start_on_terminal
+from tests.prepare import prepare
 from tests.trees import write
 
 LINES = [
@@ -91,9 +92,9 @@ def test_a_list_is_never_said_to_be_done_before_it_is(done: int, total: int, job
 def joblist(tmp_path: Path) -> Path:
     for job in ("plate_1", "plate_2"):
         for name in ("a", "b"):
-            write(tmp_path / "in" / job / "0" / name, os.urandom(20_000_000))
+            write(tmp_path / "in" / job / "0" / name, os.urandom(10_000_000))
     made = tmp_path / "list"
-    run_ok(
+    prepare(
         *("generate-joblist", "-i", tmp_path / "in", "-o", made, "-d", tmp_path / "out"),
         *("-l", "tree", "-v", 0),
     )

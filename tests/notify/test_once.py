@@ -29,6 +29,7 @@ from tests.commands import (
     wait_for,
 )
 from tests.notify.places import break_job, mail_server, make_joblist, occasions, recorded, recorder
+from tests.prepare import prepare
 from tests.trees import make_items, statuses
 
 
@@ -99,7 +100,7 @@ def test_what_a_killed_worker_was_telling_is_told_by_the_next_look(
     if when == "before":
         run_ok("jobtool", "notify", joblist)
     else:
-        run_ok("transfer-worker", "-i", joblist, "-v", 0)
+        prepare("transfer-worker", "-i", joblist, "-v", 0)
     assert occasions(tmp_path) == ["finish", "finish"], "at least once: nobody knows if it arrived"
     run_ok("jobtool", "notify", joblist)
     assert len(recorded(tmp_path)) == 2
@@ -139,7 +140,7 @@ def test_a_worker_whose_environment_fails_says_why_once_an_hour(tmp_path: Path) 
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{unused_port()}",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
-    run_ok(
+    prepare(
         *("generate-joblist", "-i", tmp_path / "in", "-o", joblist, "-d", "s3://bucket/there"),
         *("-l", "tree", "-v", 0),
         env=env,
