@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.commands import Done, run
+from tests.commands import Done, run, run_ok
 from tests.prepare import prepare
 from tests.stores.raw import LocalRaw, S3Raw
 from tests.trees import make_items
@@ -81,14 +81,19 @@ def make_joblist(folder: Path, place: Place, *, count: int = 3, files: int = FIL
 def joblist(tmp_path: Path, place: Place) -> Path:
     """Three jobs of three files each, all of them done."""
     made = make_joblist(tmp_path, place)
-    transfer(made, place)
+    send(made, place)
     return made
+
+
+def send(joblist: Path, place: Place) -> None:
+    """Have the jobs done, for what comes then."""
+    prepare("transfer-worker", "-i", joblist, "-v", 0, env=place.env)
 
 
 def transfer(joblist: Path, place: Place, *options: object) -> list[str]:
     """Run a worker that must succeed; return the destinations of the files that it sent."""
     command = ("transfer-worker", "-i", joblist, "--json", "-v", 3, *options)
-    told = prepare(*command, env=place.env).lines
+    told = run_ok(*command, env=place.env).lines
     events = [json.loads(line) for line in told]
     return [event["destination"] for event in events if event["event"] == "file"]
 

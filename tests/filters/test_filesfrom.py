@@ -76,7 +76,7 @@ def test_only_named_files_are_transferred_at_each_attempt(
     assert done.exit_code == 0, done
     assert "Named: 4 file(s) (names on lines)" in done.stdout
     names.unlink()  # the joblist has its own copy
-    prepare("transfer-worker", "-i", joblist, "-v", 0)
+    run_ok("transfer-worker", "-i", joblist, "-v", 0)
     kept = {"a/one.tif", "a/deep/er/four.tif", "b/one.tif", "top.txt"}
     assert _names(tmp_path / "out") == kept
     assert "excluded=2" in (joblist / "a.txt").read_text()
@@ -84,7 +84,7 @@ def test_only_named_files_are_transferred_at_each_attempt(
     (tmp_path / "out/a/one.tif").unlink()
     (source / "a/new.tif").write_bytes(b"came later")
     assert run("jobtool", "verify", joblist, "--repair").exit_code == 1
-    prepare("transfer-worker", "-i", joblist, "-v", 0)
+    run_ok("transfer-worker", "-i", joblist, "-v", 0)
     assert _names(tmp_path / "out") == kept
 
 
@@ -92,7 +92,7 @@ def test_names_ended_by_nul_may_be_any(tmp_path: Path, source: Path, joblist: Pa
     named = [FILES[5], FILES[8], FILES[9], "a/one.tif", "a/one.tif"]
     done = _generate(source, joblist, "--files-from", _list(tmp_path, _null(*named)))
     assert done.exit_code == 0, done
-    prepare("transfer-worker", "-i", joblist, "-v", 0)
+    run_ok("transfer-worker", "-i", joblist, "-v", 0)
     assert _names(tmp_path / "out") == set(named)
 
 
@@ -110,7 +110,7 @@ def test_the_output_of_find(tmp_path: Path, source: Path, joblist: Path) -> None
     where = ("-i", source, "-o", joblist, "-d", tmp_path / "out", "-l", "tree")
     command = [BIN / "generate-joblist", *where, "--files-from", "-"]
     subprocess.run([*map(str, command)], input=found, env=environment(), check=True)
-    prepare("transfer-worker", "-i", joblist, "-v", 0)
+    run_ok("transfer-worker", "-i", joblist, "-v", 0)
     assert _names(tmp_path / "out") == set(FILES)
     run_ok("jobtool", "verify", joblist)
     other = tmp_path / "other"
@@ -180,7 +180,7 @@ def test_rules_and_names_both_count(tmp_path: Path, source: Path, joblist: Path)
     names = _list(tmp_path, "a/one.tif\na/cache/three.tif\nb/one.tif\nc/one.tif\n")
     options = ("--files-from", names, "--exclude", "cache/", "--exclude", "/c/**")
     assert _generate(source, joblist, *options).exit_code == 0
-    prepare("transfer-worker", "-i", joblist, "-v", 0)
+    run_ok("transfer-worker", "-i", joblist, "-v", 0)
     assert _names(tmp_path / "out") == {"a/one.tif", "b/one.tif"}
 
 
@@ -230,7 +230,7 @@ def test_objects_are_looked_up_or_listed(
         (root / name).write_bytes(name.encode())
     up = tmp_path / "up"
     prepare("generate-joblist", "-i", root, "-o", up, "-d", f"s3://{bucket}", "-l", "tree", env=env)
-    prepare("transfer-worker", "-i", up, "-v", 0, env=env)
+    run_ok("transfer-worker", "-i", up, "-v", 0, env=env)
     listed = "2024-01-31 10:00:00         12 x/a/1 +ü.tif\n2024-01-31 10:00:00   7 x/b/1.tif\n"
     names = _list(tmp_path, listed + "2024-01-31 10:00:00   3 x/b/gone\n")
     url = f"s3://{bucket}/x"

@@ -153,7 +153,7 @@ def test_each_day_is_told_once_from_the_first_morning_on_as_long_as_work_is_left
     at(1, 20)
     at(2, 9)
     assert [told["title"] for told in recorded(tmp_path)] == ["list: 0 of 3 jobs done"] * 2
-    prepare("transfer-worker", "-i", joblist, "-v", 0)
+    run_ok("transfer-worker", "-i", joblist, "-v", 0)
     at(3, 9)
     assert len(recorded(tmp_path)) == 2, "nothing is left"
 
@@ -184,11 +184,11 @@ def test_a_finish_is_told_again_only_after_more_work(tmp_path: Path) -> None:
     assert occasions(tmp_path) == ["finish", "finish", "first-error", "first-error"]
     (tmp_path / "in" / "item001" / "loop").unlink()
     run_ok("jobtool", "retry", joblist)
-    prepare("transfer-worker", "-i", joblist, "-v", 0)
+    run_ok("transfer-worker", "-i", joblist, "-v", 0)
     make_items(tmp_path / "in", 4)
     prepare("generate-joblist", "-i", tmp_path / "in", "-o", joblist, "-d", tmp_path / "out",
            "-l", "tree", "-v", 0)  # fmt: skip
-    prepare("transfer-worker", "-i", joblist, "-v", 0)
+    run_ok("transfer-worker", "-i", joblist, "-v", 0)
     titles = [told["title"] for told in recorded(tmp_path)]
     assert titles[-2:] == ["list is done"] * 2, titles
     assert set(statuses(joblist).values()) == {"success"}
@@ -290,7 +290,7 @@ def test_a_worker_tells_each_day_from_the_next_morning_on(
 
 def test_a_joblist_that_can_not_be_written_tells_that_and_sends_nothing(tmp_path: Path) -> None:
     joblist = make_joblist(tmp_path, f'[notify]\ncommand = "{recorder(tmp_path)}"')
-    prepare("transfer-worker", "-i", joblist, "-v", 0)
+    run_ok("transfer-worker", "-i", joblist, "-v", 0)
     for path in (joblist / ".claims" / "notices").glob("*"):
         path.unlink()
     (joblist / ".claims" / "notices").rmdir()

@@ -86,7 +86,10 @@ def test_what_a_killed_worker_was_telling_is_told_by_the_next_look(
     fifo = tmp_path / "goes-on"
     os.mkfifo(fifo)
     script = tmp_path / "slow"
-    script.write_text(f"#!/bin/sh\ncat > {tmp_path}/told.$$\nread line < {fifo}\n")
+    told = (
+        f"cat > {tmp_path}/new.$$ && mv {tmp_path}/new.$$ {tmp_path}/told.$$"  # whole or not there
+    )
+    script.write_text(f"#!/bin/sh\n{told}\nread line < {fifo}\n")
     script.chmod(0o755)
     joblist = make_joblist(tmp_path, f'[notify]\ncommand = "{script}"')
     worker = start("transfer-worker", "-i", joblist, "-v", 0)
@@ -100,7 +103,7 @@ def test_what_a_killed_worker_was_telling_is_told_by_the_next_look(
     if when == "before":
         run_ok("jobtool", "notify", joblist)
     else:
-        prepare("transfer-worker", "-i", joblist, "-v", 0)
+        run_ok("transfer-worker", "-i", joblist, "-v", 0)
     assert occasions(tmp_path) == ["finish", "finish"], "at least once: nobody knows if it arrived"
     run_ok("jobtool", "notify", joblist)
     assert len(recorded(tmp_path)) == 2

@@ -35,7 +35,7 @@ def edit(jobfile: Path, old: str, new: str) -> None:
 
 def test_unknown_header_lines_survive(joblist: Path) -> None:
     edit(joblist / "item000.txt", "---\n", "ticket: #4711 -> ask Ann\nx.y: 1\n---\n")
-    prepare("transfer-worker", "-i", joblist)
+    run_ok("transfer-worker", "-i", joblist)
     text = (joblist / "item000.txt").read_text()
     assert text.startswith("success\n")
     header = text.partition("\n---\n")[0].splitlines()
@@ -46,7 +46,7 @@ def test_a_persons_notes_in_the_log_survive(joblist: Path) -> None:
     note = "asked the plate's owner, she says go  "
     with (joblist / "item000.txt").open("a") as file:
         file.write(note)  # with no newline at its end
-    prepare("transfer-worker", "-i", joblist)
+    run_ok("transfer-worker", "-i", joblist)
     log = (joblist / "item000.txt").read_text().partition("---\n")[2].splitlines()
     assert log[0] == note
     assert log[1].split(" ")[1] == "claimed"
@@ -55,19 +55,19 @@ def test_a_persons_notes_in_the_log_survive(joblist: Path) -> None:
 def test_windows_line_ends_are_fine(joblist: Path) -> None:
     jobfile = joblist / "item000.txt"
     jobfile.write_bytes(jobfile.read_bytes().replace(b"\n", b"\r\n"))
-    prepare("transfer-worker", "-i", joblist)
+    run_ok("transfer-worker", "-i", joblist)
     assert set(statuses(joblist).values()) == {"success"}
 
 
 def test_todo_after_success_proves_again_what_is_there_and_sends_nothing_twice(
     tmp_path: Path, joblist: Path
 ) -> None:
-    prepare("transfer-worker", "-i", joblist)
+    run_ok("transfer-worker", "-i", joblist)
     before = receipts(joblist)
     arrived = tmp_path / "out" / "item000" / "0.bin"
     inode = os.stat(arrived).st_ino
     edit(joblist / "item000.txt", "success", "todo")
-    prepare("transfer-worker", "-i", joblist)
+    run_ok("transfer-worker", "-i", joblist)
     assert status_of(joblist / "item000.txt") == "success"
     assert len(events(joblist / "item000.txt", "success")) == 2
     assert os.stat(arrived).st_ino == inode
@@ -77,20 +77,20 @@ def test_todo_after_success_proves_again_what_is_there_and_sends_nothing_twice(
 def test_todo_after_success_without_its_receipts_sends_all_again(
     tmp_path: Path, joblist: Path
 ) -> None:
-    prepare("transfer-worker", "-i", joblist)
+    run_ok("transfer-worker", "-i", joblist)
     write(tmp_path / "out" / "item000" / "0.bin", b"spoilt")
     (joblist / "receipts" / "item000.parquet").unlink()
     edit(joblist / "item000.txt", "success", "todo")
-    prepare("transfer-worker", "-i", joblist)
+    run_ok("transfer-worker", "-i", joblist)
     assert contents(tmp_path / "out") == contents(tmp_path / "in")
     assert len(receipts(joblist)) == 4
 
 
 def test_a_source_that_has_grown_is_completed(tmp_path: Path, joblist: Path) -> None:
-    prepare("transfer-worker", "-i", joblist)
+    run_ok("transfer-worker", "-i", joblist)
     write(tmp_path / "in" / "item000" / "new.bin", b"late")
     edit(joblist / "item000.txt", "success", "todo")
-    done = prepare("transfer-worker", "-i", joblist, "-v", 3)
+    done = run_ok("transfer-worker", "-i", joblist, "-v", 3)
     assert [line for line in done.lines if line.endswith("read-back")] == [
         line for line in done.lines if "new.bin" in line
     ]
@@ -114,7 +114,7 @@ def test_an_odd_hand_made_name_is_a_job_like_any_other(tmp_path: Path, joblist: 
     text = (joblist / "item000.txt").read_text()
     for name in ("a:b?.txt", "%41%.txt", "ü -> \n.txt", os.fsdecode(b"\xff.txt")):
         (joblist / name).write_text(text.replace("out/item000", f"out/odd{len(name)}"))
-    prepare("transfer-worker", "-i", joblist)
+    run_ok("transfer-worker", "-i", joblist)
     assert set(statuses(joblist).values()) == {"success"}
     for name in ("a:b?.txt", "%41%.txt", "ü -> \n.txt", os.fsdecode(b"\xff.txt")):
         expected = contents(tmp_path / "in" / "item000")
@@ -126,7 +126,7 @@ def test_hidden_files_and_other_names_are_no_jobs(joblist: Path) -> None:
     for name in (".hidden.txt", "notes.md", "item000.txt~", ".item000.txt.swp"):
         write(joblist / name, b"todo\nsource: /etc\ndestination: /tmp/stolen\n---\n")
     before = contents(joblist)
-    prepare("transfer-worker", "-i", joblist)
+    run_ok("transfer-worker", "-i", joblist)
     after = contents(joblist)
     assert {
         name for name in before if not name.endswith("0.txt") and before[name] != after[name]
@@ -145,7 +145,7 @@ def test_a_folder_named_like_a_job_file_is_invalid_and_spoils_nothing(joblist: P
 def test_other_content_at_the_destination_is_replaced(tmp_path: Path, joblist: Path) -> None:
     write(tmp_path / "out" / "item000" / "0.bin", b"older, and of another length")
     write(tmp_path / "out" / "item000" / "other.bin", b"not ours")
-    prepare("transfer-worker", "-i", joblist)
+    run_ok("transfer-worker", "-i", joblist)
     expected = contents(tmp_path / "in") | {"item000/other.bin": b"not ours"}
     assert contents(tmp_path / "out") == expected
 
@@ -159,7 +159,7 @@ def test_a_job_of_named_files_can_be_written_by_hand(tmp_path: Path, joblist: Pa
         "---",
     ]
     (joblist / "named.txt").write_text("\n".join(lines) + "\n")
-    prepare("transfer-worker", "-i", joblist)
+    run_ok("transfer-worker", "-i", joblist)
     found = contents(tmp_path / "out")
     assert found["a/first.bin"] == (tmp_path / "in" / "item000" / "0.bin").read_bytes()
     assert found["b/second -> copy.bin"] == (tmp_path / "in" / "item000" / "1.bin").read_bytes()
@@ -179,7 +179,7 @@ def test_a_destination_that_leaves_its_folder_is_refused(
 
 def test_removing_a_job_file_removes_the_job(tmp_path: Path, joblist: Path) -> None:
     (joblist / "item000.txt").unlink()
-    prepare("transfer-worker", "-i", joblist)
+    run_ok("transfer-worker", "-i", joblist)
     assert list(contents(tmp_path / "out")) == ["item001/0.bin", "item001/1.bin"]
 
 
@@ -198,5 +198,5 @@ def test_a_joblist_that_is_moved_away_during_a_run_is_no_joblist_that_is_done(
     with pytest.raises(JoblistUnavailableError, match="expected the joblist still at"):
         worker.run()
     assert not [event for event in told if isinstance(event, WorkerFinished)]
-    prepare("transfer-worker", "-i", moved)
+    run_ok("transfer-worker", "-i", moved)
     assert set(statuses(moved).values()) == {"success"}

@@ -134,7 +134,7 @@ def test_a_paused_worker_ends_with_3_when_its_time_is_up_and_with_0_if_all_is_do
     assert (finished["paused"], finished["left_todo"], finished["handed_back"]) == (6, 6, 0)
     assert set(statuses(small).values()) == {"todo"}
     run_ok("jobtool", "resume", small)
-    prepare("transfer-worker", "-i", small)
+    run_ok("transfer-worker", "-i", small)
     run_ok("jobtool", "pause", small)
     assert run("transfer-worker", "-i", small).exit_code == 0
 
@@ -167,12 +167,12 @@ def test_a_job_that_is_stopped_in_the_middle_becomes_error_until_it_is_retried(l
     again = run_ok("jobtool", "stop", large, "--match", "*")
     assert "No job was stopped. 3 jobs are left alone" in again.stdout
     run_ok("jobtool", "retry", large)
-    prepare("transfer-worker", "-i", large)
+    run_ok("transfer-worker", "-i", large)
     assert is_complete(large)
 
 
 def test_a_job_that_nobody_holds_is_stopped_at_once_and_one_that_is_done_is_left_alone(small):
-    prepare("transfer-worker", "-i", small, "--job", "item000")
+    run_ok("transfer-worker", "-i", small, "--job", "item000")
     would = run_ok("jobtool", "stop", small, "--job", "item001", "--dry-run").stdout
     assert "Would stop job item001. What is stopped would be in error." in would
     assert "held by a worker" not in would
@@ -214,7 +214,7 @@ def test_paused_jobs_are_left_alone_and_others_go_on(large):
     run_ok("jobtool", "resume", large, "--job", "c")
     assert run("transfer-worker", "-i", large).exit_code == 5
     run_ok("jobtool", "resume", large)
-    prepare("transfer-worker", "-i", large)
+    run_ok("transfer-worker", "-i", large)
     assert is_complete(large)
 
 
@@ -230,7 +230,7 @@ def test_a_paused_job_whose_worker_was_killed_is_left_and_not_called_done(large)
     assert (finished["paused"], finished["left_todo"], finished["left_ongoing"]) == (1, 1, 0)
     assert statuses(large) == {"a": "ongoing", "b": "success", "c": "success"}
     run_ok("jobtool", "resume", large)
-    prepare("transfer-worker", "-i", large)
+    run_ok("transfer-worker", "-i", large)
     assert is_complete(large)
 
 
@@ -252,7 +252,7 @@ def test_a_worker_that_is_killed_while_paused_leaves_nothing_behind(large):
     worker.kill()
     finish(worker)
     assert "No worker is running. Start one" in run_ok("jobtool", "resume", large).stdout
-    prepare("transfer-worker", "-i", large)
+    run_ok("transfer-worker", "-i", large)
     assert is_complete(large)
 
 
@@ -318,7 +318,7 @@ def test_ranks_under_mpirun_are_paused_resumed_and_stopped_together(large):
     done = finish(ranks)
     assert done.exit_code == 3
     assert status_of(large / "a.txt") == "todo"
-    prepare("transfer-worker", "-i", large)
+    run_ok("transfer-worker", "-i", large)
     assert is_complete(large)
 
 
