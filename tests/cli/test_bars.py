@@ -92,7 +92,7 @@ def test_a_list_is_never_said_to_be_done_before_it_is(done: int, total: int, job
 def joblist(tmp_path: Path) -> Path:
     for job in ("plate_1", "plate_2"):
         for name in ("a", "b"):
-            write(tmp_path / "in" / job / "0" / name, os.urandom(10_000_000))
+            write(tmp_path / "in" / job / "0" / name, os.urandom(20_000_000))
     made = tmp_path / "list"
     prepare(
         *("generate-joblist", "-i", tmp_path / "in", "-o", made, "-d", tmp_path / "out"),
@@ -139,7 +139,7 @@ def on_terminal(
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
     process = start_on_terminal(
-        *("transfer-worker", "-i", joblist, "--bandwidth", "12MB/s"),
+        *("transfer-worker", "-i", joblist, "--bandwidth", "20MB/s"),
         terminal=theirs,
         env=environment(variables),
     )
