@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.commands import Done, run, run_ok
+from tests.prepare import prepare
 from tests.stores.raw import LocalRaw, S3Raw
 from tests.trees import make_items
 
@@ -72,7 +73,7 @@ def make_joblist(folder: Path, place: Place, *, count: int = 3, files: int = FIL
     """Make items in ``folder/in`` and a joblist of them."""
     make_items(folder / "in", count, files=files)
     paths = ("-i", folder / "in", "-o", folder / "list", "-d", place.url, "-l", "tree")
-    run_ok("generate-joblist", *paths, "-v", 0)
+    prepare("generate-joblist", *paths, "-v", 0)
     return folder / "list"
 
 
@@ -80,8 +81,13 @@ def make_joblist(folder: Path, place: Place, *, count: int = 3, files: int = FIL
 def joblist(tmp_path: Path, place: Place) -> Path:
     """Three jobs of three files each, all of them done."""
     made = make_joblist(tmp_path, place)
-    transfer(made, place)
+    send(made, place)
     return made
+
+
+def send(joblist: Path, place: Place) -> None:
+    """Have the jobs done, for what comes then."""
+    prepare("transfer-worker", "-i", joblist, "-v", 0, env=place.env)
 
 
 def transfer(joblist: Path, place: Place, *options: object) -> list[str]:

@@ -21,9 +21,10 @@ from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Store
 from jobtool.testing.faults import Fault
 from jobtool.testing.faulty_store import FaultyStore
-from tests.audit.conftest import Place, make_joblist, transfer, words
+from tests.audit.conftest import Place, make_joblist, send, transfer, words
 from tests.commands import finish, run, run_ok, start
 from tests.gate import gate_before
+from tests.prepare import prepare
 from tests.trees import contents, status_of, write
 
 PART = 5 * 1024 * 1024
@@ -35,7 +36,7 @@ def make_big_joblist(folder: Path, url: str, size: int, *, name: str = "item/big
     with (folder / "in" / name).open("r+b") as file:
         file.truncate(size)
     paths = ("-i", folder / "in", "-o", folder / "list", "-d", url, "-l", "tree")
-    run_ok("generate-joblist", *paths)
+    prepare("generate-joblist", *paths)
     with (folder / "list" / "joblist.toml").open("a") as file:
         file.write(f"\n[transfer]\npart_size_bytes = {PART}\n")
     return folder / "list"
@@ -191,7 +192,7 @@ def test_uploads_that_a_helper_has_begun_are_aborted_before_its_journal_goes(
     tmp_path: Path, s3: Place
 ) -> None:
     joblist = make_joblist(tmp_path, s3, count=1)
-    transfer(joblist, s3)
+    send(joblist, s3)
     key = f"{s3.raw.prefix}item000/0.bin"
     token = s3.raw.client.create_multipart_upload(Bucket=s3.raw.bucket, Key=key)["UploadId"]
     blocks = Path(JobList.open(str(joblist)).blocks_path_of("item000"))
@@ -214,7 +215,7 @@ def test_uploads_that_a_helper_has_begun_are_aborted_before_its_journal_goes(
 def test_jobs_directly_below_a_bucket_can_be_cleaned(tmp_path: Path, rclone_s3) -> None:
     write(tmp_path / "in" / "item" / "file")
     paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-l", "tree")
-    run_ok("generate-joblist", *paths, "-d", f"s3://{rclone_s3.new_bucket()}")
+    prepare("generate-joblist", *paths, "-d", f"s3://{rclone_s3.new_bucket()}")
     env = {**rclone_s3.environment, "AWS_ENDPOINT_URL": rclone_s3.endpoint_url}
     done = run_ok("jobtool", "clean", tmp_path / "list", "--yes", env=env)
     assert done.lines[-1].endswith("Removed 0 leftover(s).")
@@ -236,7 +237,7 @@ def test_what_can_not_be_removed_is_told_and_the_rest_is_removed(
     tmp_path: Path, local: Place, method: str
 ) -> None:
     joblist = JobList.open(str(make_joblist(tmp_path, local, count=1)))
-    transfer(Path(joblist.path), local)
+    send(Path(joblist.path), local)
     if method == "abort":
         pairs = f"file: {tmp_path}/in/item000/0.bin -> item000/0.bin\n---"
         jobfile = Path(joblist.path, "item000.txt")

@@ -14,9 +14,10 @@ import pyarrow.parquet
 import pytest
 
 from jobtool.names import unquote
-from tests.audit.conftest import FILES, Place, make_joblist, transfer
+from tests.audit.conftest import FILES, Place, make_joblist, send
 from tests.commands import assert_one_line_error, finish, run, run_ok, start
 from tests.gate import gate_before
+from tests.prepare import prepare
 from tests.trees import contents, make_items, write
 
 PROMISED = [
@@ -65,9 +66,9 @@ def test_jobs_under_way_are_in_the_merged_table_and_not_in_the_folder(
     tmp_path: Path, s3: Place, rclone_s3
 ) -> None:
     joblist = make_joblist(tmp_path, s3, count=1)
-    transfer(joblist, s3)
+    send(joblist, s3)
     make_items(tmp_path / "in", 2, files=8)
-    run_ok("generate-joblist", "-i", tmp_path / "in", "-o", joblist)
+    prepare("generate-joblist", "-i", tmp_path / "in", "-o", joblist)
     with gate_before(rclone_s3.endpoint_url, allowed=4) as gate:
         env = {**s3.env, "AWS_ENDPOINT_URL": gate.endpoint_url}
         process = start("transfer-worker", "-i", joblist, "--threads", 1, env=env)
@@ -88,13 +89,13 @@ def test_jobs_under_way_are_in_the_merged_table_and_not_in_the_folder(
 
 def test_a_file_that_was_sent_twice_is_told_of_once(tmp_path: Path, local: Place) -> None:
     joblist = make_joblist(tmp_path, local, count=1)
-    transfer(joblist, local)
+    send(joblist, local)
     write(tmp_path / "in" / "item000" / "0.bin", b"another content")
     (tmp_path / "in" / "item000" / "link").symlink_to("nowhere")  # the job ends in error, later
     with (joblist / "joblist.toml").open("a") as file:
         file.write('\n[transfer]\nlinks = "skip"\n')
     run_ok("jobtool", "retry", joblist, "--job", "item000")
-    transfer(joblist, local)
+    send(joblist, local)
     run_ok("jobtool", "receipts", joblist, "-o", tmp_path / "all.parquet")
     rows = pyarrow.parquet.read_table(tmp_path / "all.parquet").to_pylist()
     assert {Path(row["dst_path"]).name: row["attempt"] for row in rows} == {
@@ -110,8 +111,8 @@ def test_any_name_survives_the_table(tmp_path: Path, folder: Path, ending: str) 
     name = 'new\nline "quoted", \udcff -> #\u2713'
     write(folder / "in" / "item" / name)
     paths = ("-i", folder / "in", "-o", folder / "list", "-d", folder / "out", "-l", "tree")
-    run_ok("generate-joblist", *paths)
-    run_ok("transfer-worker", "-i", folder / "list")
+    prepare("generate-joblist", *paths)
+    prepare("transfer-worker", "-i", folder / "list")
     output = tmp_path / f"all.{ending}"
     run_ok("jobtool", "receipts", folder / "list", "-o", output)
     if ending == "parquet":

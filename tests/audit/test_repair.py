@@ -11,8 +11,9 @@ from jobtool.jobs.joblist import JobList
 from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import Receipt
 from jobtool.jobs.table import read_table
-from tests.audit.conftest import Place, make_joblist, transfer, verify
+from tests.audit.conftest import Place, make_joblist, send, transfer, verify
 from tests.commands import run, run_ok, run_without_superpowers
+from tests.prepare import prepare
 from tests.trees import contents, events, receipts, status_of, statuses, write
 
 
@@ -78,8 +79,8 @@ def test_named_files_are_repaired_one_by_one(tmp_path: Path, place: Place) -> No
     rows = "".join(f"in/{name},{name}\n" for name in "abc")
     write(tmp_path / "files.csv", f"src_path,dst_path\n{rows}".encode())
     paths = ("-i", tmp_path / "files.csv", "-o", tmp_path / "list", "-d", place.url)
-    run_ok("generate-joblist", *paths)
-    transfer(tmp_path / "list", place)
+    prepare("generate-joblist", *paths)
+    send(tmp_path / "list", place)
     place.flip_a_bit("b")
     place.delete("c")
     assert verify(tmp_path / "list", place, "--deep", "--repair")[0] == 1
@@ -90,7 +91,7 @@ def test_named_files_are_repaired_one_by_one(tmp_path: Path, place: Place) -> No
 
 def test_what_has_left_the_source_meanwhile_can_not_come_back(tmp_path: Path, local: Place) -> None:
     joblist = make_joblist(tmp_path, local, count=1)
-    transfer(joblist, local)
+    send(joblist, local)
     local.delete("item000/0.bin")
     (tmp_path / "in" / "item000" / "0.bin").unlink()
     verify(joblist, local, "--repair")
@@ -105,7 +106,7 @@ def test_what_has_left_the_source_meanwhile_can_not_come_back(tmp_path: Path, lo
 
 def test_a_job_that_somebody_holds_is_left_alone(tmp_path: Path, local: Place) -> None:
     joblist = make_joblist(tmp_path, local, count=1)
-    transfer(joblist, local)
+    send(joblist, local)
     before = receipts(joblist)
     local.delete("item000/0.bin")
     claim = Claims.of(JobList.open(str(joblist))).acquire("item000")
@@ -122,7 +123,7 @@ def test_the_receipts_of_a_journal_and_of_blocks_are_dropped_as_well(
     tmp_path: Path, local: Place
 ) -> None:
     joblist = make_joblist(tmp_path, local, count=1)
-    transfer(joblist, local)
+    send(joblist, local)
     folder = JobList.open(str(joblist))
     blocks = Path(folder.blocks_path_of("item000"))
     blocks.mkdir()
@@ -138,7 +139,7 @@ def test_the_receipts_of_a_journal_and_of_blocks_are_dropped_as_well(
 
 def test_a_file_that_can_not_be_read_keeps_its_receipt(tmp_path: Path, local: Place) -> None:
     joblist = make_joblist(tmp_path, local, count=1)
-    transfer(joblist, local)
+    send(joblist, local)
     before = receipts(joblist)
     Path(local.url, "item000", "0.bin").chmod(0)
     done = run_without_superpowers("jobtool", "verify", joblist, "--deep", "--repair")
@@ -151,12 +152,12 @@ def test_a_job_that_a_worker_has_done_again_meanwhile_is_left_alone(
     tmp_path: Path, local: Place
 ) -> None:
     joblist = make_joblist(tmp_path, local, count=1)
-    transfer(joblist, local)
+    send(joblist, local)
     folder = JobList.open(str(joblist))
     job, _ = folder.load("item000")
     mending = Repair(folder)
     assert isinstance(mending.job("item000", job, {f"{local.url}/item000/0.bin"}), PutBack)
-    transfer(joblist, local)
+    send(joblist, local)
     before = receipts(joblist)
     told = mending.job("item000", job, {f"{local.url}/item000/1.bin"})
     assert isinstance(told, LeftAlone)

@@ -13,9 +13,10 @@ from jobtool.audit.putback import put_back
 from jobtool.jobs.claim import Claims
 from jobtool.jobs.job import JobStatus
 from jobtool.jobs.joblist import JobList
-from tests.audit.conftest import Place, make_joblist, transfer, words
+from tests.audit.conftest import Place, make_joblist, send, transfer, words
 from tests.commands import assert_one_line_error, finish, run, run_ok, start
 from tests.gate import gate_before
+from tests.prepare import prepare
 from tests.trees import contents, events, make_items, receipts, status_of, statuses, write
 
 
@@ -27,7 +28,7 @@ def joblist(tmp_path: Path, local: Place) -> Path:
     (tmp_path / "in" / "item002" / "link").symlink_to("elsewhere")
     assert run("transfer-worker", "-i", made).exit_code == 1
     make_items(tmp_path / "in", 4)
-    run_ok("generate-joblist", "-i", tmp_path / "in", "-o", made)
+    prepare("generate-joblist", "-i", tmp_path / "in", "-o", made)
     assert statuses(made) == {
         "item000": "success",
         "item001": "error",
@@ -96,7 +97,7 @@ def test_a_job_that_is_done_is_proven_again_without_sending_anything(
     tmp_path: Path, local: Place
 ) -> None:
     joblist = make_joblist(tmp_path, local)
-    transfer(joblist, local)
+    send(joblist, local)
     before = receipts(joblist)
     run_ok("jobtool", "retry", joblist, "--job", "item000", "--job", "item002")
     assert list(statuses(joblist).values()) == ["todo", "success", "todo"]
@@ -121,7 +122,7 @@ def test_a_job_that_a_worker_is_on_is_left_alone(tmp_path: Path, s3: Place, rclo
     make_items(tmp_path / "in", 0)
     write(tmp_path / "in" / "-x" / "file")  # the job file can't be named like the job
     paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", s3.url, "-l", "tree")
-    run_ok("generate-joblist", *paths)
+    prepare("generate-joblist", *paths)
     joblist = tmp_path / "list"
     (jobfile,) = joblist.glob("*.txt")
     assert jobfile.stem != "-x"
@@ -193,7 +194,7 @@ def test_a_job_that_was_done_after_it_was_chosen_is_left_alone(
     joblist = make_joblist(tmp_path, local, count=1)
     folder = JobList.open(str(joblist))
     chosen = replace(folder.load("item000")[0], status=JobStatus.ERROR)
-    transfer(joblist, local)
+    send(joblist, local)
     told = put_back(folder, Claims.of(folder), "item000", chosen, event="retry")
     assert isinstance(told, LeftAlone)
     assert status_of(joblist / "item000.txt") == "success"

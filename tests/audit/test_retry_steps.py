@@ -6,6 +6,7 @@ import pytest
 
 import jobtool
 from tests.commands import assert_one_line_error, run, run_ok
+from tests.prepare import prepare
 from tests.receiving.worlds import World
 from tests.trees import statuses, write
 
@@ -72,7 +73,7 @@ def test_a_copy_is_never_put_back_by_an_unpack(tmp_path):
     assert copy.startswith(b"success")
     run("jobtool", "retry", world.joblist, "--step", "unpack", "-v", 0)
     (tmp_path / "u").unlink()
-    run_ok("transfer-worker", "-i", world.joblist, "-v", 0)
+    prepare("transfer-worker", "-i", world.joblist, "-v", 0)
     assert set(statuses(world.joblist).values()) == {"success"}
     assert (world.joblist / "p.copy.cologne.txt").read_bytes() == copy
 
@@ -81,7 +82,7 @@ def test_a_chain_counts_by_the_step_at_which_it_failed(tmp_path):
     write(tmp_path / "in/a/1")
     (tmp_path / "in/a/link").symlink_to("/nowhere")
     write(tmp_path / "in/b/1")
-    run_ok("generate-joblist", "-i", tmp_path / "in", "-o", tmp_path / "l", "-d", tmp_path / "out")
+    prepare("generate-joblist", "-i", tmp_path / "in", "-o", tmp_path / "l", "-d", tmp_path / "out")
     run("transfer-worker", "-i", tmp_path / "l", "-v", 0)
     assert statuses(tmp_path / "l")["a"] == "error"
     done = run("jobtool", "retry", tmp_path / "l", "--step", "unpack")

@@ -15,6 +15,7 @@ from jobtool.audit.sample import Share, draw
 from jobtool.jobs.records import Receipt
 from tests.commands import assert_one_line_error, run, run_ok
 from tests.packages.made import index_of, opened
+from tests.prepare import prepare
 from tests.receiving.worlds import World
 from tests.trees import make_items, statuses, write
 
@@ -101,8 +102,8 @@ def copied(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("copied")
     items = make_items(folder / "in", 5, files=20)
     write(folder / "in/item_9/only", b"one")
-    run_ok("generate-joblist", "-i", items, "-o", folder / "list", "-d", folder / "out")
-    run_ok("transfer-worker", "-i", folder / "list", "-v", 0)
+    prepare("generate-joblist", "-i", items, "-o", folder / "list", "-d", folder / "out")
+    prepare("transfer-worker", "-i", folder / "list", "-v", 0)
     return folder
 
 
@@ -129,7 +130,7 @@ def test_a_sample_says_how_many_of_how_many_and_finds_damage_in_the_end(copied):
         assert {finding.path for findings in found for finding in findings} == {str(victim)}
     finally:
         run("jobtool", "verify", joblist, "--repair")
-        run_ok("transfer-worker", "-i", joblist, "-v", 0)
+        prepare("transfer-worker", "-i", joblist, "-v", 0)
 
 
 def test_a_table_and_single_jobs_are_sampled(copied):
@@ -154,7 +155,7 @@ def archived(tmp_path) -> World:
     world = World(tmp_path)
     world.package("p", {"a": 100, "b": 50})
     world.receive(*world.at_cologne, "--then", "archive")
-    run_ok("transfer-worker", "-i", world.joblist, "-v", 0)
+    prepare("transfer-worker", "-i", world.joblist, "-v", 0)
     return world
 
 
@@ -187,7 +188,7 @@ def test_of_a_package_single_members_are_read(archived):
     assert finding.detail.startswith("member a/50: MD5 ")
     verified(joblist, "10%", seed, deep=True, repair=True)
     assert statuses(archived.joblist) == {"p.archive.cologne": "todo"}
-    run_ok("transfer-worker", "-i", archived.joblist, "-v", 0)
+    prepare("transfer-worker", "-i", archived.joblist, "-v", 0)
     assert tar.read_bytes() == (archived.buffer / "p.tar").read_bytes()
     assert verified(joblist, deep=True)[2] == 0
 
@@ -218,5 +219,5 @@ def test_a_job_that_writes_no_files_lacks_no_receipts(tmp_path):
     world = World(tmp_path)
     world.package("p", {"a": 2})
     world.receive(*world.at_cologne, "--then", "unpack,verify")
-    run_ok("transfer-worker", "-i", world.joblist, "-v", 0)
+    prepare("transfer-worker", "-i", world.joblist, "-v", 0)
     assert verified(world.joblist)[2] == 0

@@ -10,7 +10,16 @@ from msgspec.structs import replace
 
 from jobtool.jobs.joblist import JobList
 from jobtool.jobs.table import read_table, write_table
-from tests.audit.conftest import FILES, Place, make_joblist, tally, transfer, verify, without_bytes
+from tests.audit.conftest import (
+    FILES,
+    Place,
+    make_joblist,
+    send,
+    tally,
+    transfer,
+    verify,
+    without_bytes,
+)
 from tests.commands import run_ok
 
 VICTIM = "item000/0.bin"
@@ -23,7 +32,7 @@ def unread(tmp_path: Path, local: Place) -> Path:
     The checksum is of a kind that a local destination can't find out.
     """
     joblist = make_joblist(tmp_path, local, count=1)
-    transfer(joblist, local)
+    send(joblist, local)
     table = JobList.open(str(joblist)).table_path_of("item000")
     proven = {"hashsum_src": None, "hashsum_dst": None, "checksum": "COMPOSITE-CRC32C:00000000"}
     receipts = [replace(receipt, **proven) for receipt in read_table(table)]

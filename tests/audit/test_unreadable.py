@@ -27,7 +27,7 @@ from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.store import Entry, Special, Store, Unlisted
 from jobtool.testing.faults import Fault
 from jobtool.testing.faulty_store import FaultyStore
-from tests.audit.conftest import Place, make_joblist, transfer
+from tests.audit.conftest import Place, make_joblist, send
 from tests.commands import assert_one_line_error, run, run_ok
 from tests.faults.proxy import Answer, proxy_before
 from tests.faults.proxy import Fault as ProxyFault
@@ -38,7 +38,7 @@ from tests.trees import events, make_items, receipts, statuses, write
 def joblist(tmp_path: Path, local: Place) -> Path:
     """Three jobs of three files each, all of them done."""
     made = make_joblist(tmp_path, local)
-    transfer(made, local)
+    send(made, local)
     return made
 
 
@@ -118,7 +118,7 @@ def test_what_lies_in_a_folder_that_can_not_be_listed_is_not_missing(
 ) -> None:
     make_items(tmp_path / "in" / "item000" / "hidden", 2, files=2)
     joblist = make_joblist(tmp_path, local, count=1)
-    transfer(joblist, local)
+    send(joblist, local)
     local.delete("item000/0.bin")
     told, verified = audited(joblist, lambda store: Hiding(store.url), deep=deep)
     assert told == [
@@ -165,7 +165,7 @@ def test_one_archived_object_is_told_and_the_rest_is_read(
     tmp_path: Path, s3: Place, rclone_s3, form: str
 ) -> None:
     joblist = what = make_joblist(tmp_path, s3, count=1)
-    transfer(joblist, s3)
+    send(joblist, s3)
     if form == "table":
         what = tmp_path / "all.parquet"
         run_ok("jobtool", "receipts", joblist, "-o", what)

@@ -18,6 +18,7 @@ from tests.audit.conftest import (
     FILES,
     Place,
     make_joblist,
+    send,
     tally,
     transfer,
     verify,
@@ -25,6 +26,7 @@ from tests.audit.conftest import (
 )
 from tests.commands import assert_one_line_error, run, run_ok, run_without_superpowers
 from tests.faults.proxy import Answer, Fault, Forward, Request, proxy_before
+from tests.prepare import prepare
 from tests.trees import make_items, make_partition, receipts, snapshot, write
 
 
@@ -104,11 +106,11 @@ def test_an_empty_destination_misses_everything(joblist: Path, place: Place) -> 
 def test_files_in_parts_are_verified_like_others(tmp_path: Path, place: Place) -> None:
     write(tmp_path / "in" / "item" / "big", bytes(range(256)) * 24 * 1024)
     paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", place.url, "-l", "tree")
-    run_ok("generate-joblist", *paths)
+    prepare("generate-joblist", *paths)
     joblist = tmp_path / "list"
     with (joblist / "joblist.toml").open("a") as file:
         file.write("\n[transfer]\npart_size_bytes = 5242880\n")
-    transfer(joblist, place)
+    send(joblist, place)
     assert verify(joblist, place)[0] == 0
     assert verify(joblist, place, "--deep")[0] == 0
     place.flip_a_bit("item/big")
@@ -125,8 +127,8 @@ def manifest(tmp_path: Path, place: Place) -> Path:
         for number in range(4):
             table.writerow([f"in/item{number:03d}/0.bin", f"all/{number}"])
     paths = ("-i", tmp_path / "files.csv", "-o", tmp_path / "list", "-d", place.url)
-    run_ok("generate-joblist", *paths, "--set", "max_files=2")
-    transfer(tmp_path / "list", place)
+    prepare("generate-joblist", *paths, "--set", "max_files=2")
+    send(tmp_path / "list", place)
     return tmp_path / "list"
 
 
@@ -170,7 +172,7 @@ def test_a_local_file_of_the_same_size_with_another_time_is_read(
     tmp_path: Path, local: Place
 ) -> None:
     joblist = make_joblist(tmp_path, local)
-    transfer(joblist, local)
+    send(joblist, local)
     table = tmp_path / "all.parquet"
     run_ok("jobtool", "receipts", joblist, "-o", table)
     spoilt, touched = (Path(local.url, "item000", f"{number}.bin") for number in range(2))
@@ -190,7 +192,7 @@ def test_a_filesystem_with_coarse_times_raises_no_doubt(grain_ns: int) -> None:
 def test_where_no_file_has_its_time_few_are_read(tmp_path: Path, local: Place) -> None:
     make_items(tmp_path / "in", 1, files=300)
     joblist = make_joblist(tmp_path, local, count=1, files=300)
-    transfer(joblist, local)
+    send(joblist, local)
     for path in Path(local.url).rglob("*.bin"):
         os.utime(path, ns=(1, 1))
     done = run_ok("jobtool", "verify", joblist)
@@ -209,8 +211,8 @@ def test_named_files_are_looked_up_many_at_a_time_and_told_in_order(
     rows = "".join(f"in/item000/{number}.bin,all/{number:02d}\n" for number in range(60))
     write(tmp_path / "files.csv", f"src_path,dst_path\n{rows}".encode())
     paths = ("-i", tmp_path / "files.csv", "-o", tmp_path / "list", "-d", s3.url)
-    run_ok("generate-joblist", *paths)
-    transfer(tmp_path / "list", s3)
+    prepare("generate-joblist", *paths)
+    send(tmp_path / "list", s3)
     order = [receipt.dst_path for receipt in receipts(tmp_path / "list")]
     gone = [order[number] for number in (3, 30, 31, 59)]
     for url in gone:
@@ -247,8 +249,8 @@ def test_partitions_in_two_stores_are_verified_in_both(
     make_partition(tmp_path / "in", "a", 0)
     folders = {"dst_image_folder": s3.url, "dst_error_folder": local.url}
     values = [f"--set={name}={value}" for name, value in folders.items()]
-    run_ok("generate-joblist", "-i", tmp_path / "in", "-o", tmp_path / "list", *values)
-    transfer(tmp_path / "list", s3)
+    prepare("generate-joblist", "-i", tmp_path / "in", "-o", tmp_path / "list", *values)
+    send(tmp_path / "list", s3)
     assert verify(tmp_path / "list", s3, "--deep")[0] == 0
     (image,), (error,) = s3.raw.paths(), local.raw.paths()
     s3.delete(image)
@@ -262,8 +264,8 @@ def test_partitions_in_two_stores_are_verified_in_both(
 def test_a_job_of_one_file_is_verified(tmp_path: Path, place: Place) -> None:
     write(tmp_path / "in" / "alone", b"a job of its own")
     paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", place.url, "-l", "tree")
-    run_ok("generate-joblist", *paths)
-    transfer(tmp_path / "list", place)
+    prepare("generate-joblist", *paths)
+    send(tmp_path / "list", place)
     assert verify(tmp_path / "list", place, "--deep")[0] == 0
     place.flip_a_bit("alone")
     assert findings(tmp_path / "list", place, "--deep") == [("changed", f"{place.url}/alone")]
@@ -275,7 +277,7 @@ def test_jobs_that_are_not_finished_are_counted_and_exit_with_3(
     tmp_path: Path, joblist: Path, place: Place
 ) -> None:
     make_items(tmp_path / "in", 4, files=FILES)
-    run_ok("generate-joblist", "-i", tmp_path / "in", "-o", joblist)
+    prepare("generate-joblist", "-i", tmp_path / "in", "-o", joblist)
     write(joblist / "typo.txt", b"succes\n")
     code, told = verify(joblist, place)
     assert (code, without_bytes(told[0])) == (3, tally(unfinished_jobs=2))
@@ -312,7 +314,7 @@ def test_a_lost_table_of_receipts_leaves_its_files_unproven(
 
 def test_a_file_that_can_not_be_read_is_told_as_such(tmp_path: Path, local: Place) -> None:
     joblist = make_joblist(tmp_path, local)
-    transfer(joblist, local)
+    send(joblist, local)
     Path(local.url, "item000", "0.bin").chmod(0)
     done = run_without_superpowers("jobtool", "verify", joblist, "--deep")
     assert (done.exit_code, done.stderr) == (1, "")
@@ -356,7 +358,7 @@ def test_what_is_no_table_of_receipts_is_refused(tmp_path: Path, local: Place) -
 
 def test_a_server_that_refuses_us_is_no_finding(tmp_path: Path, s3: Place) -> None:
     joblist = make_joblist(tmp_path, s3, count=1)
-    transfer(joblist, s3)
+    send(joblist, s3)
     env = {**s3.env, "AWS_SECRET_ACCESS_KEY": "not the key"}
     done = run("jobtool", "verify", joblist, env=env)
     assert_one_line_error(done, 4, "SignatureDoesNotMatch")

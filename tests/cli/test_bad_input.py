@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import assert_one_line_error, run, run_ok
+from tests.commands import assert_one_line_error, run
+from tests.prepare import prepare
 from tests.trees import contents, make_items, make_plate, snapshot, statuses, write
 
 
@@ -15,7 +16,7 @@ def joblist(tmp_path: Path) -> Path:
     """A joblist of one plate."""
     make_plate(tmp_path / "in", "A1")
     paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", tmp_path / "out")
-    run_ok("generate-joblist", *paths)
+    prepare("generate-joblist", *paths)
     return tmp_path / "list"
 
 
@@ -180,7 +181,7 @@ def test_first_line_done_is_named_never_claimed_and_exit_1(tmp_path: Path, jobli
     jobfile = joblist / "source_8__J1__A1.txt"
     jobfile.write_bytes(jobfile.read_bytes().replace(b"todo", b"Done", 1))
     make_plate(tmp_path / "in", "A2")
-    run_ok("generate-joblist", "-i", tmp_path / "in", "-o", joblist)
+    prepare("generate-joblist", "-i", tmp_path / "in", "-o", joblist)
     before = jobfile.read_bytes()
     worker = run("transfer-worker", "-i", joblist)
     assert worker.exit_code == 1

@@ -19,6 +19,7 @@ from jobtool.cli.bars import BarLine, drawn
 from jobtool.worker.events import RunProgress
 from tests.cli.terminals import Terminal
 from tests.commands import environment, run_ok, start_on_terminal
+from tests.prepare import prepare
 from tests.trees import write
 
 LINES = [
@@ -93,7 +94,7 @@ def joblist(tmp_path: Path) -> Path:
         for name in ("a", "b"):
             write(tmp_path / "in" / job / "0" / name, os.urandom(20_000_000))
     made = tmp_path / "list"
-    run_ok(
+    prepare(
         *("generate-joblist", "-i", tmp_path / "in", "-o", made, "-d", tmp_path / "out"),
         *("-l", "tree", "-v", 0),
     )
@@ -138,7 +139,7 @@ def on_terminal(
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
     process = start_on_terminal(
-        *("transfer-worker", "-i", joblist, "--bandwidth", "12MB/s"),
+        *("transfer-worker", "-i", joblist, "--bandwidth", "20MB/s"),
         terminal=theirs,
         env=environment(variables),
     )

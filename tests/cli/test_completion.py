@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 import subprocess
@@ -28,12 +29,18 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@functools.cache
+def bash_code() -> str:
+    """What ``eval "$(jobtool completion bash)"`` evaluates; made once."""
+    return run_ok("jobtool", "completion", "bash").stdout
+
+
 def by_bash(folder: Path, line: str) -> list[str]:
     """Complete a line as bash does; return what it would offer."""
     words = [*shlex.split(line), *([""] if line.endswith(" ") else [])]
     function = f"_{words[0].replace('-', '_')}_completion"
     script = f"""
-        eval "$(jobtool completion bash)"
+        {bash_code()}
         complete -p {words[0]} > /dev/null
         compopt() {{ echo "shell:$2"; }}
         COMP_WORDS=({shlex.join(words)})

@@ -13,6 +13,7 @@ import pytest
 from jobtool.cli.logfile import LogFile, log_path
 from jobtool.errors import UsageError
 from tests.commands import BIN, assert_one_line_error, finish, run, run_ok, start, start_ranks
+from tests.prepare import prepare
 from tests.trees import make_items
 
 
@@ -20,7 +21,7 @@ from tests.trees import make_items
 def joblist(tmp_path: Path) -> Path:
     make_items(tmp_path / "in", 6)
     made = tmp_path / "list"
-    run_ok(
+    prepare(
         *("generate-joblist", "-i", tmp_path / "in", "-o", made, "-d", tmp_path / "out"),
         *("-l", "tree", "-v", 0),
     )

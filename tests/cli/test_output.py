@@ -122,7 +122,7 @@ def test_a_reader_that_leaves_early_is_no_traceback(tmp_path: Path) -> None:
     assert "Traceback" not in stderr
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+@pytest.mark.parametrize("encoding", [pytest.param("latin-1", marks=pytest.mark.wide), "ascii"])
 def test_symbols_are_plain_where_the_output_is_not_utf8(tmp_path: Path, encoding: str) -> None:
     done = workflow(tmp_path, PYTHONIOENCODING=encoding)
     text = "".join(one.stdout for one in done)

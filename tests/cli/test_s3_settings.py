@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import BIN, TIMEOUT_SECONDS, assert_one_line_error, environment, run, run_ok
+from tests.prepare import prepare
 from tests.servers.s3 import ACCESS_KEY, REGION, SECRET_KEY, S3Server, rclone_server
 from tests.stores.authority import Authority
 from tests.trees import contents, events, make_items, statuses, write
@@ -28,7 +29,7 @@ USUAL = KEYS | {"AWS_DEFAULT_REGION": REGION, "AWS_ENDPOINT_URL": SERVER}
 def generated(tmp_path: Path, *settings: str, destination: str = "s3://bucket/x") -> Path:
     make_items(tmp_path / "in", 2)
     told = [word for text in settings for word in ("--set", text)]
-    run_ok(
+    prepare(
         *("generate-joblist", "-i", tmp_path / "in", "-o", tmp_path / "list", "-l", "tree"),
         *("-d", destination, *told),
         cwd=tmp_path,
@@ -266,7 +267,7 @@ def test_credentials_are_fetched_for_each_job_only_where_they_are_its_own(
     joblist = tmp_path / "list"
     server = {"AWS_ENDPOINT_URL": rclone_s3.endpoint_url, "AWS_DEFAULT_REGION": REGION}
     env = server | KEYS
-    run_ok(
+    prepare(
         *("generate-joblist", "-i", f"s3://{bucket}/in", "-o", joblist, "-l", "tree"),
         *("-d", f"s3://{bucket}/out"),
         env=env,
@@ -380,7 +381,7 @@ def test_a_silent_metadata_service_is_asked_once_by_doctor(tmp_path: Path) -> No
 def test_a_password_in_an_endpoint_is_refused_and_not_shown(tmp_path: Path, url: str) -> None:
     write(tmp_path / "in" / "item" / "file")
     paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-l", "tree")
-    run_ok("generate-joblist", *paths, "-d", "s3://bucket/to")
+    prepare("generate-joblist", *paths, "-d", "s3://bucket/to")
     done = run("transfer-worker", "-i", tmp_path / "list", env={"AWS_ENDPOINT_URL": url})
     assert done.exit_code == 2, done
     assert "AWS_ENDPOINT_URL" in done.stderr

@@ -12,6 +12,7 @@ from jobtool.batch.pbs import pbs_script
 from jobtool.batch.request import BatchRequest
 from jobtool.batch.slurm import slurm_script
 from tests.commands import BIN, assert_one_line_error, environment, run, run_ok
+from tests.prepare import prepare
 from tests.trees import make_items
 
 
@@ -19,7 +20,7 @@ from tests.trees import make_items
 def joblist(folder: Path) -> Path:
     make_items(folder / "in", 1)
     where = ("-o", folder / "list", "-d", folder / "out", "-l", "tree", "-v", 0)
-    run_ok("generate-joblist", "-i", folder / "in", *where)
+    prepare("generate-joblist", "-i", folder / "in", *where)
     return folder / "list"
 
 

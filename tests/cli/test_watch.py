@@ -75,8 +75,15 @@ def joblist(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 LOOKS = {"colours": {}, "16 colours": {"TERM": "xterm-16color"}, "none": {"NO_COLOR": "1"}}
 
 
-@pytest.mark.parametrize("columns", [80, 160])
-@pytest.mark.parametrize("env", [{}, ASCII], ids=["utf-8", "ascii"])
+@pytest.mark.parametrize(
+    ("env", "columns"),
+    [
+        pytest.param({}, 80, id="utf-8-80"),
+        pytest.param({}, 160, id="utf-8-160", marks=pytest.mark.wide),
+        pytest.param(ASCII, 80, id="ascii-80", marks=pytest.mark.wide),
+        pytest.param(ASCII, 160, id="ascii-160"),
+    ],
+)
 def test_no_line_is_wider_than_the_terminal(
     joblist: Path, columns: int, env: dict[str, str]
 ) -> None:

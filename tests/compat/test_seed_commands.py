@@ -168,6 +168,7 @@ def test_production_between_two_clusters(site: Site, hdfs: HdfsServer, tmp_path:
         assert methods_of(site.joblist).keys() == {"distcp"}
 
 
+@pytest.mark.wide
 def test_development_single_cluster(site: Site, hdfs: HdfsServer, tmp_path: Path) -> None:
     site.add(hadoop_environment(tmp_path / "hadoop", hdfs))
     there = hdfs.new_folder()

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.commands import BIN, Done, run_ok
+from tests.commands import BIN, Done
+from tests.prepare import prepare
 from tests.servers.s3 import S3Server
 from tests.trees import make_items
 
@@ -55,7 +56,7 @@ def make_joblist(folder: Path, destination: object, *, jobs: int = 3, **options:
     make_items(folder / "in", jobs)
     settings = [part for key, value in options.items() for part in ("--set", f"{key}={value}")]
     where = ("-i", folder / "in", "-o", folder / "list", "-d", destination, "-l", "tree")
-    run_ok("generate-joblist", *where, *settings, "-v", 0)
+    prepare("generate-joblist", *where, *settings, "-v", 0)
     return folder / "list"
 
 

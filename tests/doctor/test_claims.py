@@ -11,8 +11,9 @@ from jobtool.doctor.claims import View, claims_result
 from jobtool.jobs.claimpolicy import ClaimKind, ClaimSetting
 from jobtool.jobs.filesystem import Filesystem
 from tests.cluster.mounts import mounted, two_mounts
-from tests.commands import finish, run, run_ok, start_ranks
+from tests.commands import finish, run, start_ranks
 from tests.doctor.examined import DOCTOR, examined, listing, make_joblist
+from tests.prepare import prepare
 
 HERE = Subject("joblist", "here")
 
@@ -119,7 +120,7 @@ def test_alone_on_a_shared_filesystem_leases_are_picked(tmp_path: Path) -> None:
 
 def test_locks_that_workers_have_agreed_upon_are_told(tmp_path: Path) -> None:
     joblist = make_joblist(tmp_path, tmp_path / "out")
-    run_ok("transfer-worker", "-i", joblist, "-v", 0)
+    prepare("transfer-worker", "-i", joblist, "-v", 0)
     with two_mounts(joblist) as (path_a, path_b):
         programs = [(DOCTOR, "doctor", path, "--json") for path in (path_a, path_b)]
         found = examined(finish(start_ranks(*programs)))

@@ -19,6 +19,7 @@ from tests.doctor.examined import (
 )
 from tests.faults.proxy import Fault, encrypt, proxy_before
 from tests.gate import gate_before
+from tests.prepare import prepare
 from tests.servers.s3 import ACCESS_KEY, SECRET_KEY
 from tests.trees import write
 
@@ -99,8 +100,14 @@ def test_missing_credentials_bucket_and_server_are_failures(tmp_path: Path, rclo
         assert words in found.one("destination", "reach and write")["found"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
-@pytest.mark.parametrize("allowed", [0, 1, 3, 4], ids=lambda n: f"after-{n}-uploads")
+@pytest.mark.parametrize(
+    ("allowed", "number"),
+    [
+        *((allowed, signal.SIGINT) for allowed in (0, 1, 3, 4)),
+        (1, signal.SIGTERM),
+        *(pytest.param(allowed, signal.SIGTERM, marks=pytest.mark.wide) for allowed in (0, 3, 4)),
+    ],
+)
 def test_ctrl_c_at_any_upload_leaves_nothing(
     tmp_path: Path, rclone_s3, allowed: int, number: signal.Signals
 ) -> None:
@@ -180,7 +187,7 @@ def test_a_file_in_the_destinations_place_is_a_failure_and_stays(tmp_path: Path)
 
 def test_a_missing_source_is_a_failure_unless_its_job_is_done(tmp_path: Path) -> None:
     joblist = make_joblist(tmp_path, tmp_path / "out")
-    run_ok("transfer-worker", "-i", joblist, "-v", 0)
+    prepare("transfer-worker", "-i", joblist, "-v", 0)
     shutil.rmtree(tmp_path / "in")
     examined(run("jobtool", "doctor", joblist, "--json")).assert_all_pass()
     run_ok("jobtool", "retry", joblist, "--job", "item001")
@@ -202,7 +209,7 @@ def test_a_source_on_s3_is_listed_and_read(tmp_path: Path, rclone_s3) -> None:
     bucket = rclone_s3.new_bucket()
     rclone_s3.client.put_object(Bucket=bucket, Key="data/a/1", Body=b"x" * 100_000)
     where = ("-i", f"s3://{bucket}/data", "-o", tmp_path / "list", "-d", tmp_path / "out")
-    run_ok("generate-joblist", *where, "-l", "tree", "-v", 0, env=rclone_s3.environment)
+    prepare("generate-joblist", *where, "-l", "tree", "-v", 0, env=rclone_s3.environment)
     program = ("jobtool", "doctor", tmp_path / "list", "--json")
     found = examined(run(*program, env=rclone_s3.environment))
     found.assert_all_pass()

@@ -15,6 +15,7 @@ import pytest
 from jobtool.jobs.joblist import JobList
 from tests.blocks import ROOT
 from tests.commands import Done, assert_one_line_error, finish, run, start, wait_for
+from tests.prepare import prepare
 from tests.trees import contents, events, make_items, receipts, status_of, statuses, write
 
 HERE = Path(__file__).parent
@@ -64,8 +65,7 @@ class Site:
 
     def list(self) -> Path:
         places = ("-i", self.source, "-o", self.joblist, "-d", self.out, "-l", "tree")
-        done = run("generate-joblist", *places)
-        assert done.exit_code == 0, done
+        prepare("generate-joblist", *places)
         return self.joblist / "item000.txt"
 
     def settle_for(self, **transfer: object) -> None:

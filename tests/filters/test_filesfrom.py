@@ -14,6 +14,7 @@ import pytest
 import jobtool
 from tests.cluster.operations import need_strace
 from tests.commands import BIN, Done, environment, run, run_ok
+from tests.prepare import prepare
 from tests.servers.s3 import S3Server
 
 FILES = (
@@ -228,7 +229,7 @@ def test_objects_are_looked_up_or_listed(
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(name.encode())
     up = tmp_path / "up"
-    run_ok("generate-joblist", "-i", root, "-o", up, "-d", f"s3://{bucket}", "-l", "tree", env=env)
+    prepare("generate-joblist", "-i", root, "-o", up, "-d", f"s3://{bucket}", "-l", "tree", env=env)
     run_ok("transfer-worker", "-i", up, "-v", 0, env=env)
     listed = "2024-01-31 10:00:00         12 x/a/1 +ü.tif\n2024-01-31 10:00:00   7 x/b/1.tif\n"
     names = _list(tmp_path, listed + "2024-01-31 10:00:00   3 x/b/gone\n")

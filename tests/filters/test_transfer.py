@@ -16,6 +16,7 @@ import jobtool
 from jobtool.cli.filteroptions import filter_flags
 from tests.cluster.operations import need_strace
 from tests.commands import BIN, assert_one_line_error, environment, run, run_ok
+from tests.prepare import prepare
 from tests.servers.s3 import S3Server
 
 FILES = (
@@ -44,7 +45,7 @@ def source(tmp_path: Path) -> Path:
 
 def _generate(source: object, to: object, *options: object, joblist: Path) -> None:
     where = ("-i", source, "-o", joblist, "-d", to, "-v", 0)
-    run_ok("generate-joblist", *where, *options)
+    prepare("generate-joblist", *where, *options)
 
 
 def _transfer(joblist: Path, *options: object) -> list[dict[str, object]]:
@@ -109,9 +110,11 @@ def test_s3_sends_and_receives_the_same_files(
     up, down = tmp_path / "up", tmp_path / "down"
     where = ("-v", 0, "-l", "tree")
     env = rclone_s3.environment
-    run_ok(*("generate-joblist", "-i", source, "-o", up, "-d", f"s3://{bucket}/x", *where), env=env)
+    prepare(
+        *("generate-joblist", "-i", source, "-o", up, "-d", f"s3://{bucket}/x", *where), env=env
+    )
     run_ok("transfer-worker", "-i", up, "-v", 0, env=env)
-    run_ok(
+    prepare(
         *("generate-joblist", "-i", f"s3://{bucket}/x", "-o", down, "-d", tmp_path / "out"),
         *where,
         *EXCLUDE,
@@ -131,7 +134,7 @@ def test_sizes_and_ages(tmp_path: Path, source: Path) -> None:
     written = (joblist / "joblist.toml").read_text()
     _transfer(joblist)
     assert _names(out) == {"a/cache/deep/one.tif", "cache/whole.tif", "keep.tif"}
-    run_ok("generate-joblist", "-i", source, "-o", joblist, "-v", 0)
+    prepare("generate-joblist", "-i", source, "-o", joblist, "-v", 0)
     assert (joblist / "joblist.toml").read_text() == written, "filters are kept unless given again"
 
 
@@ -236,12 +239,12 @@ def test_rows_of_a_manifest_that_are_left_out_are_counted(tmp_path: Path, source
     table.write_text("src_path,dst_path\n" + "".join(rows))
     joblist = tmp_path / "jobs"
     where = ("-i", table, "-o", joblist, "-d", out, "-l", "manifest")
-    done = run_ok("generate-joblist", *where, *EXCLUDE, "--min-size", "9")
+    done = prepare("generate-joblist", *where, *EXCLUDE, "--min-size", "9")
     assert "5 row(s) excluded" in done.stdout
     run_ok("transfer-worker", "-i", joblist, "-v", 0)
     assert _names(out) == {"0", "3"}
     run_ok("jobtool", "verify", joblist)
-    again = run_ok("generate-joblist", "-i", table, "-o", joblist)
+    again = prepare("generate-joblist", "-i", table, "-o", joblist)
     assert "Created 0 job(s); 1 left as they were, 5 row(s) excluded." in again.stdout
 
 

@@ -24,6 +24,7 @@ from jobtool.jobs.membership import Membership
 from jobtool.jobs.settings import Settings
 from tests.commands import run_ok
 from tests.needs import need_hosts
+from tests.prepare import prepare
 from tests.trees import make_items
 
 MOUNTS = r"""22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
@@ -203,7 +204,7 @@ def test_terms_that_make_no_sense_count_as_unreadable(joblist, text):
 def test_no_command_stumbles_over_terms_that_a_hand_has_broken(tmp_path, seconds):
     make_items(tmp_path / "in", 1)
     paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", tmp_path / "out", "-l", "tree")
-    run_ok("generate-joblist", *paths)
+    prepare("generate-joblist", *paths)
     claim_policy = tmp_path / "list" / ".claims" / "terms.json"
     text = f'{{"kind":"lease","lease_seconds":{seconds}}}'
     claim_policy.write_text(text)

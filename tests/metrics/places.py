@@ -14,7 +14,7 @@ from typing import Any
 from line_protocol_parser import parse_line
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.commands import run_ok
+from tests.prepare import prepare
 from tests.trees import make_items, write
 
 #: A sample's name and its labels.
@@ -119,7 +119,7 @@ def make_joblist(
     for number in range(jobs if size is not None else 0):
         write(folder / "in" / f"item{number:03d}" / "0.bin", os.urandom(size or 0))
     joblist = folder / "list"
-    run_ok(
+    prepare(
         *("generate-joblist", "-i", folder / "in", "-o", joblist, "-d", folder / "out"),
         *("-l", "tree", "-v", 0, "--steps", steps),
     )

@@ -28,6 +28,7 @@ from tests.metrics.places import (
     totals,
     write_metrics,
 )
+from tests.prepare import prepare
 from tests.trees import events, receipts, statuses
 
 
@@ -177,7 +178,7 @@ def test_jobs_are_labels_if_asked_for_whatever_their_names_hold(
         Path(os.fsdecode(item), "data.bin").write_bytes(name)
     joblist = tmp_path / "list"
     places = ("-i", tmp_path / "in", "-o", joblist, "-d", tmp_path / "out", "-l", "tree")
-    run_ok("generate-joblist", *places, "-v", 0)
+    prepare("generate-joblist", *places, "-v", 0)
     write_metrics(joblist, f'textfile = "{folder}"\nper_job = true')
     done = run("transfer-worker", "-i", joblist)
     assert done.exit_code == 0, done

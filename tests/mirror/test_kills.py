@@ -19,6 +19,10 @@ from tests.servers.s3 import S3Server
 
 KILLS = int(os.environ.get("JOBTOOL_TEST_MIRROR_KILLS", "8"))
 GONE = ("a/1", "a/deep/y", "b/4")
+SECOND_TIMES = (
+    "after a file is moved to the trash",
+    "before the receipts of deleted files are dropped",
+)
 
 
 def killed_at(world: World, step: str, nth: int, *options: str) -> Done:
@@ -50,8 +54,19 @@ def assert_all_goes(world: World, gone: tuple[str, ...]) -> None:
     assert world.update().updated.unchanged == 2
 
 
-@pytest.mark.parametrize("nth", [1, 2])
-@pytest.mark.parametrize("step", {**MOVING_STEPS, **DROPPING_STEPS})
+STEPS = [*MOVING_STEPS, *DROPPING_STEPS]
+
+#: At each step once. The second time has a file, or a job, that is done: one of each kind.
+MOMENTS = [
+    *((step, 1) for step in STEPS),
+    *(
+        pytest.param(step, 2, marks=[pytest.mark.wide] * (step not in SECOND_TIMES))
+        for step in STEPS
+    ),
+]
+
+
+@pytest.mark.parametrize(("step", "nth"), MOMENTS)
 def test_killed_while_files_are_deleted(folder: Path, step: str, nth: int) -> None:
     world = done_world(folder)
     for name in GONE:

@@ -19,8 +19,9 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
-from tests.commands import run_ok, unused_port
+from tests.commands import unused_port
 from tests.needs import need
+from tests.prepare import prepare
 from tests.trees import make_items
 
 USER, PASSWORD = "me", "a-pass word-9"
@@ -147,7 +148,7 @@ def make_joblist(folder: Path, notify: str, jobs: int = 3) -> Path:
     """A joblist of small folders with a table ``[notify]``."""
     make_items(folder / "in", jobs)
     joblist = folder / "list"
-    run_ok(
+    prepare(
         *("generate-joblist", "-i", folder / "in", "-o", joblist, "-d", folder / "out"),
         *("-l", "tree", "-v", 0),
     )

@@ -25,6 +25,7 @@ from jobtool.worker.environment import Environment
 from jobtool.worker.events import JobClaimed, JobFailed, JobProgress
 from tests.commands import run, run_ok
 from tests.notify.places import break_job, make_joblist, occasions, recorded, recorder
+from tests.prepare import prepare
 from tests.trees import make_items, statuses
 
 HOUR = 3600.0
@@ -185,7 +186,7 @@ def test_a_finish_is_told_again_only_after_more_work(tmp_path: Path) -> None:
     run_ok("jobtool", "retry", joblist)
     run_ok("transfer-worker", "-i", joblist, "-v", 0)
     make_items(tmp_path / "in", 4)
-    run_ok("generate-joblist", "-i", tmp_path / "in", "-o", joblist, "-d", tmp_path / "out",
+    prepare("generate-joblist", "-i", tmp_path / "in", "-o", joblist, "-d", tmp_path / "out",
            "-l", "tree", "-v", 0)  # fmt: skip
     run_ok("transfer-worker", "-i", joblist, "-v", 0)
     titles = [told["title"] for told in recorded(tmp_path)]

@@ -29,6 +29,7 @@ from tests.commands import (
     wait_for,
 )
 from tests.notify.places import break_job, mail_server, make_joblist, occasions, recorded, recorder
+from tests.prepare import prepare
 from tests.trees import make_items, statuses
 
 
@@ -85,7 +86,10 @@ def test_what_a_killed_worker_was_telling_is_told_by_the_next_look(
     fifo = tmp_path / "goes-on"
     os.mkfifo(fifo)
     script = tmp_path / "slow"
-    script.write_text(f"#!/bin/sh\ncat > {tmp_path}/told.$$\nread line < {fifo}\n")
+    told = (
+        f"cat > {tmp_path}/new.$$ && mv {tmp_path}/new.$$ {tmp_path}/told.$$"  # whole or not there
+    )
+    script.write_text(f"#!/bin/sh\n{told}\nread line < {fifo}\n")
     script.chmod(0o755)
     joblist = make_joblist(tmp_path, f'[notify]\ncommand = "{script}"')
     worker = start("transfer-worker", "-i", joblist, "-v", 0)
@@ -139,7 +143,7 @@ def test_a_worker_whose_environment_fails_says_why_once_an_hour(tmp_path: Path) 
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{unused_port()}",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
-    run_ok(
+    prepare(
         *("generate-joblist", "-i", tmp_path / "in", "-o", joblist, "-d", "s3://bucket/there"),
         *("-l", "tree", "-v", 0),
         env=env,

@@ -11,6 +11,7 @@ from jobtool.jobs.packagetask import PackageTask
 from jobtool.report.bystep import StepLine, by_step
 from jobtool.report.jobline import JobLine
 from tests.commands import run_ok
+from tests.prepare import prepare
 from tests.receiving.worlds import World
 
 DONE, TODO, ERROR = JobStatus.SUCCESS, JobStatus.TODO, JobStatus.ERROR
@@ -74,7 +75,7 @@ def test_the_command_shows_steps_and_routes(tmp_path):
     world.package("p", {"a": 1})
     options = ("--sites", world.sites, "--site", "hub", "--to", "cologne", "--then", "archive")
     world.receive(*options, "--archive", tmp_path / "kept")
-    run_ok("transfer-worker", "-i", world.joblist, "-v", 0)
+    prepare("transfer-worker", "-i", world.joblist, "-v", 0)
     text = run_ok("summarise-jobs", "-i", world.joblist, "-v", 0).lines
     assert text[0].split()[:4] == ["step", "route", "done", "bytes"]
     assert text[1].split()[:3] == ["copy", "route-2", "1/1"]
@@ -90,7 +91,7 @@ def test_the_command_shows_steps_and_routes(tmp_path):
 def test_other_joblists_have_no_such_table(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in/file").write_bytes(b"x")
-    run_ok("generate-joblist", "-i", tmp_path / "in", "-o", tmp_path / "l", "-d", tmp_path / "out")
+    prepare("generate-joblist", "-i", tmp_path / "in", "-o", tmp_path / "l", "-d", tmp_path / "out")
     found = json.loads(run_ok("summarise-jobs", "-i", tmp_path / "l", "--json").stdout)
     assert found["package_steps"] == []
     assert found["jobs"][0]["package"] is None

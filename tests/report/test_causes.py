@@ -16,8 +16,9 @@ import pytest
 from jobtool.jobs.job import JobStatus
 from jobtool.report.causes import causes_of, common
 from jobtool.report.jobline import JobLine
-from tests.commands import finish, run, run_ok, start
+from tests.commands import finish, run, start
 from tests.gate import gate_before
+from tests.prepare import prepare
 from tests.trees import make_items, snapshot, status_of
 
 HEADER = "{status}\nsource: /in/{job}\ndestination: /out/{job}\nattempts: 1\n---\n"
@@ -158,7 +159,7 @@ def test_an_ongoing_job_that_nobody_holds_is_told(tmp_path: Path) -> None:
 def test_a_killed_worker_is_told_from_one_that_works(tmp_path: Path, rclone_s3) -> None:
     make_items(tmp_path / "in", 1, files=6)
     url = f"s3://{rclone_s3.new_bucket()}"
-    run_ok("generate-joblist", tmp_path / "in", "-o", tmp_path / "list", "-d", url, "-l", "tree")
+    prepare("generate-joblist", tmp_path / "in", "-o", tmp_path / "list", "-d", url, "-l", "tree")
     with gate_before(rclone_s3.endpoint_url, allowed=2) as gate:
         env = {**rclone_s3.environment, "AWS_ENDPOINT_URL": gate.endpoint_url}
         process = start("transfer-worker", tmp_path / "list", env=env)

@@ -21,6 +21,7 @@ from jobtool.jobs.joblist import JobList
 from jobtool.jobs.table import write_table
 from jobtool.report.checksums import sum_line
 from tests.commands import assert_one_line_error, run, run_ok
+from tests.prepare import prepare
 from tests.trees import contents, make_items, write
 
 HOSTILE = [
@@ -46,8 +47,8 @@ def transferred(tmp_path: Path, destination: object, names: list[str], env=None)
         write(items / "item000" / name / name, os.fsencode(name))
     joblist = tmp_path / "list"
     paths = ("-i", items, "-o", joblist, "-d", destination, "-l", "tree")
-    run_ok("generate-joblist", *paths, env=env)
-    run_ok("transfer-worker", joblist, env=env)
+    prepare("generate-joblist", *paths, env=env)
+    prepare("transfer-worker", joblist, env=env)
     return joblist
 
 
@@ -91,8 +92,8 @@ def test_a_dash_is_a_file(tmp_path: Path) -> None:
     """md5sum takes a dash for its standard input."""
     write(tmp_path / "in" / "item" / "-", b"a file")
     joblist = tmp_path / "list"
-    run_ok("generate-joblist", "-i", tmp_path / "in", "-o", joblist, "-d", tmp_path / "out")
-    run_ok("transfer-worker", joblist)
+    prepare("generate-joblist", "-i", tmp_path / "in", "-o", joblist, "-d", tmp_path / "out")
+    prepare("transfer-worker", joblist)
     for folder, options in (("out", ()), ("out/item", ("--job", "item"))):
         arguments = ("--format", "md5sum", "-o", tmp_path / "sums", *options)
         run_ok("jobtool", "receipts", joblist, *arguments)
@@ -114,8 +115,8 @@ def test_compressed_files_have_the_digests_of_what_is_stored(tmp_path: Path) -> 
     items = tmp_path / "in" / "item"
     write(items / "a", b"a" * 100_000)
     joblist = tmp_path / "list"
-    run_ok("generate-joblist", "-i", tmp_path / "in", "-o", joblist, "-d", tmp_path / "out")
-    run_ok("transfer-worker", joblist, "--compression", "zstd")
+    prepare("generate-joblist", "-i", tmp_path / "in", "-o", joblist, "-d", tmp_path / "out")
+    prepare("transfer-worker", joblist, "--compression", "zstd")
     for form, more in (("md5sum", ()), ("sha256sum", ("--read",))):
         run_ok("jobtool", "receipts", joblist, "--format", form, "-o", tmp_path / form, *more)
         assert b"a.zst" in (tmp_path / form).read_bytes()

@@ -11,6 +11,7 @@ from jobtool.jobs.job import JobStatus
 from jobtool.jobs.joblist import JobList
 from jobtool.report.summary import Summary, summarise
 from tests.commands import run, run_ok
+from tests.prepare import prepare
 from tests.trees import make_items, snapshot
 
 HEADER = "source: /in/{0}\ndestination: /out/{0}\n{1}---\n"
@@ -226,7 +227,7 @@ def test_a_log_that_lies_is_no_crash(joblist: Path) -> None:
 def test_a_real_transfer_is_told_as_it_was(tmp_path: Path) -> None:
     make_items(tmp_path / "in", 3)
     paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", tmp_path / "out", "-l", "tree")
-    run_ok("generate-joblist", *paths)
+    prepare("generate-joblist", *paths)
     (tmp_path / "in" / "item000" / "link").symlink_to("nowhere")  # its other files go
     assert run("transfer-worker", "-i", tmp_path / "list").exit_code == 1
     told = json.loads(run("summarise-jobs", "-i", tmp_path / "list", "--json").stdout)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.cluster.operations import need_strace
 from tests.commands import BIN, environment, run, run_ok
+from tests.prepare import prepare
 from tests.trees import events, statuses, write
 
 TIME_S = 981_173_106
@@ -19,7 +20,7 @@ TIME_S = 981_173_106
 
 def generate(tmp_path: Path, *more: object, layout: str = "tree") -> Path:
     paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", tmp_path / "out")
-    run_ok("generate-joblist", *paths, "-l", layout, *more)
+    prepare("generate-joblist", *paths, "-l", layout, *more)
     return tmp_path / "list"
 
 
@@ -277,7 +278,7 @@ def test_from_bucket_to_bucket_headers_travel_and_what_does_not_is_in_the_log(
             Metadata={"long": "x" * 1700, "short": "1"},
         )
     paths = ("-i", f"s3://{source}", "-o", tmp_path / "list", "-d", f"s3://{destination}")
-    run_ok("generate-joblist", *paths, "-l", "tree", env=rclone_s3.environment)
+    prepare("generate-joblist", *paths, "-l", "tree", env=rclone_s3.environment)
     transfer(tmp_path, "--preserve", "times,owner", env=rclone_s3.environment)
     lines = events(tmp_path / "list" / "item.txt", "attributes")
     (metadata,) = (line for line in lines if "metadata" in line)
@@ -297,7 +298,7 @@ def test_a_folder_that_goes_to_s3_says_what_was_asked_for_and_is_not_kept(
         write(tmp_path / "in" / "item" / name)
     bucket = moto_s3.new_bucket()
     paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", f"s3://{bucket}")
-    run_ok("generate-joblist", *paths, "-l", "tree", env=moto_s3.environment)
+    prepare("generate-joblist", *paths, "-l", "tree", env=moto_s3.environment)
     transfer(tmp_path, "--preserve", "all", env=moto_s3.environment)
     lines = events(tmp_path / "list" / "item.txt", "attributes")
     told = {word for line in lines for word in line.split() if word.startswith("attribute=")}
@@ -317,7 +318,7 @@ def test_from_s3_the_umask_rules_files_and_folders_alike(
     for key in ("item/a", "item/below/b"):
         rclone_s3.client.put_object(Bucket=bucket, Key=key, Body=b"data")
     paths = ("-i", f"s3://{bucket}", "-o", tmp_path / "list", "-d", tmp_path / "out")
-    run_ok("generate-joblist", *paths, "-l", "tree", env=rclone_s3.environment)
+    prepare("generate-joblist", *paths, "-l", "tree", env=rclone_s3.environment)
     command = f"umask {umask:03o}; exec {BIN / 'transfer-worker'} -i {tmp_path / 'list'}"
     environ = environment(rclone_s3.environment)
     subprocess.run(["bash", "-c", command], check=True, env=environ, capture_output=True)

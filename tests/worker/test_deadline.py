@@ -20,6 +20,7 @@ from jobtool.worker.loop import Worker
 from jobtool.worker.options import WorkerOptions
 from jobtool.worker.pace import Pace
 from tests.commands import assert_one_line_error, run, run_ok
+from tests.prepare import prepare
 from tests.trees import make_items, statuses, write
 
 
@@ -35,7 +36,7 @@ class Clock:
 def joblist(tmp_path: Path) -> Path:
     make_items(tmp_path / "in", 10)
     paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", tmp_path / "out", "-l", "tree")
-    run_ok("generate-joblist", *paths)
+    prepare("generate-joblist", *paths)
     return tmp_path / "list"
 
 
@@ -193,7 +194,7 @@ def test_a_job_that_is_too_long_by_its_size_is_left_and_a_shorter_one_is_done(
         for name in range(files):
             write(tmp_path / "in" / f"item{number}" / str(name), b"x")
     paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", tmp_path / "out", "-l", "tree")
-    run_ok("generate-joblist", *paths)
+    prepare("generate-joblist", *paths)
     clock, told, sent = Clock(), [], {}
 
     def watch(progress: JobProgress) -> None:  # each file takes ten seconds

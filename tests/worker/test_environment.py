@@ -11,6 +11,7 @@ import pytest
 
 from jobtool.worker.environment import Environment, detect, joined
 from tests.commands import environment, finish, run, run_ok, start
+from tests.prepare import prepare
 from tests.trees import make_items, statuses
 
 
@@ -111,7 +112,7 @@ def test_ranks_that_their_launcher_names_alike_do_without_mpi(
 def test_a_worker_whose_rank_makes_no_sense_works_alone(tmp_path: Path) -> None:
     items = make_items(tmp_path / "in", 2)
     paths = ("-i", items, "-o", tmp_path / "list", "-d", tmp_path / "out", "-l", "tree")
-    run_ok("generate-joblist", *paths)
+    prepare("generate-joblist", *paths)
     env = {"SLURM_PROCID": "7", "SLURM_NTASKS": "2", "SLURM_STEP_ID": "0", "SLURM_JOB_ID": "5"}
     done = run_ok("transfer-worker", "-i", tmp_path / "list", env=env)
     assert "Found 2 job file(s)" in done.stdout  # which of several ranks only the first prints

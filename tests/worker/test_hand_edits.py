@@ -15,6 +15,7 @@ from jobtool.worker.events import JobProgress, WorkerFinished
 from jobtool.worker.loop import Worker
 from jobtool.worker.options import WorkerOptions
 from tests.commands import run, run_ok
+from tests.prepare import prepare
 from tests.trees import contents, events, make_items, receipts, status_of, statuses, write
 
 
@@ -22,7 +23,7 @@ from tests.trees import contents, events, make_items, receipts, status_of, statu
 def joblist(tmp_path: Path) -> Path:
     make_items(tmp_path / "in", 2)
     paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", tmp_path / "out", "-l", "tree")
-    run_ok("generate-joblist", *paths)
+    prepare("generate-joblist", *paths)
     return tmp_path / "list"
 
 

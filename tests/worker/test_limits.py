@@ -17,6 +17,7 @@ from jobtool.jobs.settings import Settings, TransferSettings
 from jobtool.worker.limits import Limits
 from jobtool.worker.options import WorkerOptions
 from tests.commands import assert_one_line_error, run, run_ok
+from tests.prepare import prepare
 from tests.trees import contents, make_items, statuses
 
 
@@ -250,7 +251,7 @@ def test_the_thread_gives_a_waiting_reader_its_share_at_once(world: World) -> No
 def test_a_limited_run_moves_everything_and_says_so(tmp_path: Path) -> None:
     items = make_items(tmp_path / "in", 3)
     paths = ("-i", items, "-o", tmp_path / "list", "-d", tmp_path / "out", "-l", "tree")
-    run_ok("generate-joblist", *paths)
+    prepare("generate-joblist", *paths)
     limits = ("--bandwidth", "50MB/s", "--max-requests-per-second", 100)
     said = "Limits: 50MB/s and 100 requests/s, shared by all workers that move data."
     worker = ("transfer-worker", "-i", tmp_path / "list", *limits)

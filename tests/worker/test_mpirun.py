@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import BIN, finish, run_ok, start_ranks
+from tests.commands import BIN, finish, start_ranks
+from tests.prepare import prepare
 from tests.trees import contents, events, make_items, receipts, statuses
 
 JOBS = 20
@@ -18,7 +19,7 @@ JOBS = 20
 def test_two_ranks_send_a_list_to_a_bucket_each_job_once(tmp_path: Path, rclone_s3) -> None:
     bucket = rclone_s3.new_bucket()
     items, joblist = make_items(tmp_path / "in", JOBS), tmp_path / "list"
-    run_ok("generate-joblist", "-i", items, "-o", joblist, "-d", f"s3://{bucket}", "-l", "tree")
+    prepare("generate-joblist", "-i", items, "-o", joblist, "-d", f"s3://{bucket}", "-l", "tree")
     worker = (BIN / "transfer-worker", "-i", joblist, "--threads", 2)
     done = finish(start_ranks(worker, worker, env=rclone_s3.environment))
     assert (done.exit_code, done.stderr) == (0, "")

@@ -16,8 +16,9 @@ from jobtool.transfer.methodchoice import method_choices
 from jobtool.worker.environment import detect
 from jobtool.worker.loop import Worker
 from jobtool.worker.options import WorkerOptions, resolve_options
-from tests.commands import environment, run_ok
+from tests.commands import environment
 from tests.gate import gate_before
+from tests.prepare import prepare
 from tests.trees import make_items, status_of, write
 
 
@@ -26,7 +27,7 @@ def joblist(tmp_path: Path) -> Path:
     """One job of two files."""
     make_items(tmp_path / "in", 1)
     paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", tmp_path / "out", "-l", "tree")
-    run_ok("generate-joblist", *paths)
+    prepare("generate-joblist", *paths)
     return tmp_path / "list"
 
 
@@ -75,7 +76,7 @@ def test_max_attempts_of_the_joblist_are_heard(
     make_items(tmp_path / "in", 1)
     url = f"s3://{rclone_s3.new_bucket()}"
     paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", url, "-l", "tree")
-    run_ok("generate-joblist", *paths)
+    prepare("generate-joblist", *paths)
     add(tmp_path / "list", "[transfer]\nmax_attempts = 1")
     with gate_before(rclone_s3.endpoint_url, allowed=1000, corrupt="0.bin") as gate:
         for name, value in rclone_s3.environment.items():

@@ -15,13 +15,14 @@ from jobtool.jobs.joblist import JobList
 from jobtool.worker.environment import Environment
 from jobtool.worker.order import JobOrder, staggered
 from tests.commands import assert_one_line_error, run, run_ok
+from tests.prepare import prepare
 from tests.trees import events, make_items, statuses, write
 
 
 @pytest.fixture
 def joblist(tmp_path: Path) -> Path:
     make_items(tmp_path / "in", 6)
-    run_ok("generate-joblist", "-i", tmp_path / "in", "-o", tmp_path / "list", "-d",
+    prepare("generate-joblist", "-i", tmp_path / "in", "-o", tmp_path / "list", "-d",
            tmp_path / "out", "-l", "tree")  # fmt: skip
     return tmp_path / "list"
 

@@ -35,6 +35,7 @@ from jobtool.worker.events import (
 )
 from jobtool.worker.ownstate import OwnState
 from tests.commands import finish, run_ok, start
+from tests.prepare import prepare
 
 MB = 10**6
 
@@ -197,7 +198,7 @@ def test_a_running_worker_shows_its_state_and_removes_it_at_its_end(tmp_path: Pa
     source, joblist = tmp_path / "source", tmp_path / "list"
     (source / "a job").mkdir(parents=True)
     (source / "a job" / "file").write_bytes(bytes(24 * MB))
-    run_ok(
+    prepare(
         *("generate-joblist", "-i", source, "-o", joblist),
         *("-d", tmp_path / "out", "-l", "tree"),
     )
@@ -221,7 +222,7 @@ def test_a_worker_whose_state_cannot_be_written_works(tmp_path: Path) -> None:
     source, joblist = tmp_path / "source", tmp_path / "list"
     (source / "a job").mkdir(parents=True)
     (source / "a job" / "file").write_bytes(b"data")
-    run_ok(
+    prepare(
         *("generate-joblist", "-i", source, "-o", joblist),
         *("-d", tmp_path / "out", "-l", "tree"),
     )

@@ -12,6 +12,7 @@ import pytest
 from jobtool.transfer.phases import Phase, Phases
 from tests.commands import finish, run, run_ok, start
 from tests.gate import gate_before
+from tests.prepare import prepare
 from tests.trees import events, make_items, status_of, write
 
 MIB = 1024 * 1024
@@ -45,7 +46,7 @@ def test_the_phases_of_a_job_are_told_in_order(tmp_path: Path) -> None:
     make_items(tmp_path / "in", 1)
     write(tmp_path / "out" / "item000" / "there", b"before")
     paths = ("-o", tmp_path / "list", "-d", tmp_path / "out", "-l", "tree")
-    run_ok("generate-joblist", tmp_path / "in", *paths)
+    prepare("generate-joblist", tmp_path / "in", *paths)
     done = run_ok("transfer-worker", tmp_path / "list", "--json", "-v", 2)
     assert [one["phase"] for one in told(done.lines, "phase")] == [
         "listing",
@@ -61,7 +62,7 @@ def large(tmp_path: Path, rclone_s3) -> Path:
     """One job of a file of nine parts to S3."""
     write(tmp_path / "in" / "item" / "big", bytes(SIZE))
     url = f"s3://{rclone_s3.new_bucket()}"
-    run_ok("generate-joblist", tmp_path / "in", "-o", tmp_path / "list", "-d", url, "-l", "tree")
+    prepare("generate-joblist", tmp_path / "in", "-o", tmp_path / "list", "-d", url, "-l", "tree")
     with open(tmp_path / "list" / "joblist.toml", "a") as toml:
         toml.write(f"[transfer]\npart_size_bytes = {PART}\n")
     return tmp_path / "list"
@@ -115,7 +116,7 @@ def test_people_are_told_what_was_kept_and_what_to_run(large: Path, rclone_s3) -
 def test_work_that_is_left_is_no_tick(tmp_path: Path) -> None:
     make_items(tmp_path / "in", 2)
     paths = ("-o", tmp_path / "a list", "-d", tmp_path / "out", "-l", "tree")
-    run_ok("generate-joblist", tmp_path / "in", *paths)
+    prepare("generate-joblist", tmp_path / "in", *paths)
     done = run("transfer-worker", tmp_path / "a list", "--max-jobs", 1)
     assert done.exit_code == 3
     assert done.lines[-2:] == [
@@ -127,7 +128,7 @@ def test_work_that_is_left_is_no_tick(tmp_path: Path) -> None:
 def test_a_broken_environment_ends_with_what_to_run_then(tmp_path: Path, rclone_s3) -> None:
     make_items(tmp_path / "in", 1)
     paths = ("-o", tmp_path / "list", "-d", "s3://no-such-bucket-here", "-l", "tree")
-    run_ok("generate-joblist", tmp_path / "in", *paths)
+    prepare("generate-joblist", tmp_path / "in", *paths)
     done = run("transfer-worker", tmp_path / "list", env=rclone_s3.environment)
     assert done.exit_code == 4
     assert done.lines[-2].startswith("❗ This worker finished 0 job(s), 0 in error, 1 handed back.")

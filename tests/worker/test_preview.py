@@ -37,6 +37,7 @@ from tests.commands import (
 )
 from tests.faults.proxy import Fault, Request, proxy_before
 from tests.needs import need
+from tests.prepare import prepare
 from tests.trees import contents, make_items, snapshot, statuses, write
 
 MEBIBYTE = 1024 * 1024
@@ -44,7 +45,7 @@ MEBIBYTE = 1024 * 1024
 
 def make_list(tmp_path: Path, source: object, destination: object, *more: str, env=None) -> Path:
     paths = ("-i", source, "-o", tmp_path / "list", "-d", destination, "-l", "tree")
-    run_ok("generate-joblist", *paths, *more, env=env)
+    prepare("generate-joblist", *paths, *more, env=env)
     return tmp_path / "list"
 
 
@@ -341,7 +342,7 @@ def test_a_job_without_its_source_is_told_and_the_others_are_looked_at(tmp_path:
 def test_named_files_are_looked_at(tmp_path: Path) -> None:
     data = write(tmp_path / "in" / "data", b"12345")
     table = write(tmp_path / "table.csv", f"src_path,dst_path\n{data},a/b\n{data}2,c\n".encode())
-    run_ok("generate-joblist", "-i", table, "-o", tmp_path / "list", "-d", tmp_path / "out")
+    prepare("generate-joblist", "-i", table, "-o", tmp_path / "list", "-d", tmp_path / "out")
     told = preview(tmp_path / "list", exit_code=1)
     assert (told["send_files"], told["send_bytes"], problems(told)) == (1, 5, {"missing": 1})
 
@@ -451,7 +452,7 @@ def test_a_paused_job_is_counted_and_told(tmp_path: Path) -> None:
 
 def test_of_many_jobs_the_first_are_named_unless_more_is_asked_for(tmp_path: Path) -> None:
     make_items(tmp_path / "in", 23)
-    run_ok("generate-joblist", tmp_path / "in", "-o", tmp_path / "list", "-d", tmp_path / "out",
+    prepare("generate-joblist", tmp_path / "in", "-o", tmp_path / "list", "-d", tmp_path / "out",
            "-l", "tree")  # fmt: skip
     told = run_ok("transfer-worker", tmp_path / "list", "--dry-run").lines
     assert sum(line.startswith("💡 Would transfer ") for line in told) == 20

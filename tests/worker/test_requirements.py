@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import assert_one_line_error, run, run_ok
+from tests.prepare import prepare
 from tests.trees import contents, make_items, snapshot, statuses
 
 WHY = "it requires 'packs'; jobtool 0.1.0 knows steps, export, package. Upgrade jobtool."
@@ -16,7 +17,7 @@ WHY = "it requires 'packs'; jobtool 0.1.0 knows steps, export, package. Upgrade 
 def joblist(tmp_path: Path) -> Path:
     make_items(tmp_path / "in", 3)
     paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", tmp_path / "out", "-l", "tree")
-    run_ok("generate-joblist", *paths)
+    prepare("generate-joblist", *paths)
     return tmp_path / "list"
 
 
@@ -89,7 +90,7 @@ def test_no_command_touches_it_and_each_says_so(
 def test_generating_again_leaves_it_as_it_is(tmp_path: Path, joblist: Path) -> None:
     before = make_newer(joblist / "item001.txt", "todo")
     make_items(tmp_path / "in", 4)
-    run_ok("generate-joblist", "-i", tmp_path / "in", "-o", joblist)
+    prepare("generate-joblist", "-i", tmp_path / "in", "-o", joblist)
     assert (joblist / "item001.txt").read_bytes() == before
     assert len(statuses(joblist)) == 4
 
@@ -111,7 +112,7 @@ def test_a_joblist_of_a_newer_version_is_refused_by_every_command(
     assert snapshot(joblist) == before
     toml.write_text('requires = ["steps"]\n' + settings)
     make_items(tmp_path / "in", 4)
-    run_ok("generate-joblist", "-i", tmp_path / "in", "-o", joblist)
+    prepare("generate-joblist", "-i", tmp_path / "in", "-o", joblist)
     assert 'requires = [\n    "steps",\n]' in toml.read_text() or 'requires = ["steps"]' in (
         toml.read_text()
     )
@@ -137,9 +138,9 @@ def test_steps_that_make_no_chain_are_refused(tmp_path: Path, steps: str, why: s
 def test_jobs_that_are_added_later_have_the_same_steps(tmp_path: Path) -> None:
     make_items(tmp_path / "in", 1)
     paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", tmp_path / "out", "-l", "tree")
-    run_ok("generate-joblist", *paths, "--steps", "check, copy")
+    prepare("generate-joblist", *paths, "--steps", "check, copy")
     make_items(tmp_path / "in", 2)
-    run_ok("generate-joblist", *paths)
+    prepare("generate-joblist", *paths)
     for item in ("item000", "item001"):
         lines = (tmp_path / "list" / f"{item}.txt").read_text().splitlines()
         assert {"requires: steps", "steps: check, copy"} <= {*lines}
@@ -149,5 +150,5 @@ def test_a_joblist_has_one_chain_of_steps(tmp_path: Path, joblist: Path) -> None
     again = ("-i", tmp_path / "in", "-o", joblist, "--steps")
     done = run("generate-joblist", *again, "check,copy")
     assert_one_line_error(done, 2, "was made with another chain of steps", "leave out --steps")
-    run_ok("generate-joblist", *again, "copy")
+    prepare("generate-joblist", *again, "copy")
     assert "steps" not in (joblist / "item000.txt").read_text()

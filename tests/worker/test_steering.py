@@ -25,6 +25,7 @@ from tests.commands import (
     start_ranks,
     wait_for,
 )
+from tests.prepare import prepare
 from tests.trees import contents, events, make_items, status_of, statuses, write
 
 MEBIBYTE = 1024 * 1024
@@ -41,7 +42,7 @@ def large(tmp_path: Path) -> Path:
     write(tmp_path / "in" / "a" / "large", os.urandom(LARGE))
     for name in "bc":
         write(tmp_path / "in" / name / "small", name.encode())
-    run_ok("generate-joblist", "-i", tmp_path / "in", "-o", tmp_path / "list", "-d",
+    prepare("generate-joblist", "-i", tmp_path / "in", "-o", tmp_path / "list", "-d",
            tmp_path / "out", "-l", "tree")  # fmt: skip
     toml = tmp_path / "list" / "joblist.toml"
     toml.write_text(toml.read_text() + f"\n[transfer]\npart_size_bytes = {5 * MEBIBYTE}\n")
@@ -51,7 +52,7 @@ def large(tmp_path: Path) -> Path:
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     make_items(tmp_path / "in", 6)
-    run_ok("generate-joblist", "-i", tmp_path / "in", "-o", tmp_path / "list", "-d",
+    prepare("generate-joblist", "-i", tmp_path / "in", "-o", tmp_path / "list", "-d",
            tmp_path / "out", "-l", "tree")  # fmt: skip
     return tmp_path / "list"
 

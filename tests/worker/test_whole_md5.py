@@ -11,6 +11,7 @@ import pytest
 from jobtool.md5 import md5_of
 from jobtool.transfer.partranges import MEBIBYTE
 from tests.commands import run_ok
+from tests.prepare import prepare
 from tests.servers.s3 import S3Server
 from tests.trees import receipts, write
 
@@ -26,7 +27,7 @@ def test_a_large_object_has_its_md5_in_the_metadata_only_if_that_is_asked_for(
     settings = [] if whole_md5 is None else ["--set", f"s3.whole_md5={whole_md5}"]
     joblist = tmp_path / "list"
     places = ("-i", tmp_path / "in", "-o", joblist, "-d", f"s3://{bucket}", "-l", "tree")
-    run_ok("generate-joblist", *places, *settings, "-v", 0)
+    prepare("generate-joblist", *places, *settings, "-v", 0)
     run_ok("transfer-worker", "-i", joblist, "-v", 0, env=moto_s3.environment)
     proven = {os.path.basename(one.src_path): one for one in receipts(joblist)}
     for name, content in data.items():

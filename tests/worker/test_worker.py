@@ -10,6 +10,7 @@ import pytest
 
 from tests.commands import finish, run, run_ok, start
 from tests.gate import gate_before
+from tests.prepare import prepare
 from tests.trees import (
     contents,
     events,
@@ -56,7 +57,7 @@ def test_every_pair_of_stores_is_transferred_and_proven(
     bucket = rclone_s3.new_bucket() if destination == "s3" else None
     url = f"s3://{bucket}" if bucket else str(tmp_path / "out")
     paths = ("-i", where, "-o", tmp_path / "list", "-d", url, "-l", "tree")
-    run_ok("generate-joblist", *paths, env=rclone_s3.environment)
+    prepare("generate-joblist", *paths, env=rclone_s3.environment)
     run_ok("transfer-worker", "-i", tmp_path / "list", env=rclone_s3.environment)
 
     assert statuses(tmp_path / "list") == {"item000": "success", "item001": "success"}
@@ -80,7 +81,7 @@ def test_modification_times_arrive(tmp_path: Path, rclone_s3) -> None:
     for source, destination in ((items, f"s3://{bucket}"), (f"s3://{bucket}", tmp_path / "out")):
         joblist = tmp_path / f"list-{len(list(tmp_path.iterdir()))}"
         paths = ("-i", source, "-o", joblist, "-d", destination, "-l", "tree")
-        run_ok("generate-joblist", *paths, env=rclone_s3.environment)
+        prepare("generate-joblist", *paths, env=rclone_s3.environment)
         run_ok("transfer-worker", "-i", joblist, env=rclone_s3.environment)
     assert os.stat(tmp_path / "out" / "item000" / "0.bin").st_mtime_ns == 1_234_567_890_123_456_789
 
@@ -90,7 +91,7 @@ def test_the_metadata_of_a_data_set_comes_last(tmp_path: Path) -> None:
     for name in (".zattrs", ".zmetadata", "0/.zarray", "0/zarr.json"):
         write(plate / "A1.zarr" / name, name.encode())
     paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", tmp_path / "out")
-    run_ok("generate-joblist", *paths)
+    prepare("generate-joblist", *paths)
     done = run_ok("transfer-worker", "-i", tmp_path / "list", "-v", 3, "--threads", 4)
     order = [
         line.split()[0].removeprefix(f"{plate}/") for line in done.lines if "read-back" in line
@@ -105,7 +106,7 @@ def joblist(tmp_path: Path) -> Path:
     """Three jobs of two files each."""
     make_items(tmp_path / "in", 3)
     paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", tmp_path / "out", "-l", "tree")
-    run_ok("generate-joblist", *paths)
+    prepare("generate-joblist", *paths)
     return tmp_path / "list"
 
 
@@ -149,7 +150,7 @@ def test_a_worker_with_nothing_to_do_changes_nothing(joblist: Path) -> None:
 def test_an_item_that_is_one_file_is_a_job(tmp_path: Path) -> None:
     write(tmp_path / "in" / "raw -> data.tar", b"tar")
     paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", tmp_path / "out", "-l", "tree")
-    run_ok("generate-joblist", *paths)
+    prepare("generate-joblist", *paths)
     run_ok("transfer-worker", "-i", tmp_path / "list")
     assert contents(tmp_path / "out") == {"raw -> data.tar": b"tar"}
 
@@ -170,7 +171,7 @@ def test_a_job_put_back_while_a_worker_is_at_another_is_done_by_it(
     bucket = rclone_s3.new_bucket()
     make_items(tmp_path / "in", 2, files=3)
     paths = ("-i", tmp_path / "in", "-o", tmp_path / "list", "-d", f"s3://{bucket}", "-l", "tree")
-    run_ok("generate-joblist", *paths)
+    prepare("generate-joblist", *paths)
     with gate_before(rclone_s3.endpoint_url, allowed=4) as gate:
         env = {**rclone_s3.environment, "AWS_ENDPOINT_URL": gate.endpoint_url}
         process = start("transfer-worker", "-i", tmp_path / "list", "--threads", 1, env=env)
