@@ -15,6 +15,7 @@ from jobtool.errors import CatalogError, JobFileError
 from jobtool.jobs.parquet import Kind, ParquetWriter
 from jobtool.jobs.table import MAX_GROUP_BYTES
 from jobtool.names import quote, unquote
+from jobtool.parquetreading import groups_of, open_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +46,7 @@ ROWS_PER_GROUP = 32768
 _FIRST_TIME, _LAST_TIME = -62_135_596_800_000_000, 253_402_300_799_999_999
 
 #: How much of a file's metadata is read: strings in bytes, lists in items.
-THRIFT_LIMITS = {"thrift_string_size_limit": 64 << 20, "thrift_container_size_limit": 1 << 22}
+_METADATA = {"thrift_string_size_limit": 64 << 20, "thrift_container_size_limit": 1 << 22}
 
 
 def write_records(file: BinaryIO, records: Iterable[Record]) -> int:
@@ -117,10 +118,9 @@ def open_records(file: Any, *, name: str) -> Any:
     ``CatalogError`` for one without the columns of a catalog, and the errors of reading.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        found = pq.ParquetFile(file, **THRIFT_LIMITS)
+        found = open_parquet(file, **_METADATA)
         _require_columns(found)
     except (pa.ArrowException, ValueError, OSError) as error:
         raise unreadable(name, error) from None
@@ -132,8 +132,7 @@ def read_groups(found: Any, groups: Sequence[int], *, name: str) -> pa.Table:
     import pyarrow as pa
 
     try:
-        # Without threads: an Arrow thread that closes the file while Python exits crashes it.
-        table = found.read_row_groups(groups, columns=NAMES, use_threads=False).select(NAMES)
+        table = groups_of(found, groups, NAMES).select(NAMES)
         require_values(table)
     except (pa.ArrowException, ValueError, OSError) as error:
         raise unreadable(name, error) from None

@@ -17,6 +17,7 @@ from jobtool.jobs.records import Receipt, quoted, unquoted
 from jobtool.jobs.safe_read import open_without_waiting
 from jobtool.jobs.stamps import time_of
 from jobtool.names import quote
+from jobtool.parquetreading import SMALL_METADATA, batches_of, open_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -69,9 +70,6 @@ _MAY_BE_NULL = _ADDED | {"hashsum_src", "hashsum_dst", "etag", "part_size"}
 
 #: A table whose groups of rows are larger, uncompressed, isn't read: ours have 8192 rows.
 MAX_GROUP_BYTES = 256 * 1024 * 1024
-
-#: How much of a table's metadata is read: strings in bytes, lists in items.
-_THRIFT_LIMITS = {"thrift_string_size_limit": 16 << 20, "thrift_container_size_limit": 1 << 20}
 
 
 def write_table(
@@ -203,18 +201,16 @@ def read_columns(path: str, names: Sequence[str]) -> Iterator[dict[str, Any]]:
     if not os.path.exists(path):  # before pyarrow is imported, which takes a quarter of a second
         return
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
         with (
             open(path, "rb", opener=open_without_waiting) as file,
-            pq.ParquetFile(file, **_THRIFT_LIMITS) as table,
+            open_parquet(file, **SMALL_METADATA) as table,
         ):
             _require_small_groups(table.metadata)
             there = table.schema_arrow.names
             kept = [name for name in names if name not in _ADDED or name in there]
-            # Without threads: an Arrow thread that closes the file while Python exits crashes it.
-            for batch in table.iter_batches(batch_size=8192, columns=kept, use_threads=False):
+            for batch in batches_of(table, kept, rows=8192):
                 columns = {name: batch.column(name) for name in kept}
                 _require_receipts(columns)
                 yield columns

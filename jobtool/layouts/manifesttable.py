@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 from jobtool.errors import LayoutError
 from jobtool.names import quote
+from jobtool.parquetreading import batches_of, open_parquet
 
 COLUMNS = ("src_path", "dst_path")
 
@@ -31,7 +32,9 @@ class ManifestTable:
         import pyarrow as pa
 
         try:
-            with open(self._path, "rb") as file:  # pyarrow opens only names that are UTF-8
+            # Arrow's own file: it reads CSV ahead in a thread, which must not hold Python's objects
+            # when Python ends. A name as bytes need not be UTF-8.
+            with pa.OSFile(os.fsencode(self._path)) as file:
                 for batch in self._batches(file):
                     yield from zip(*(_texts(batch[name]) for name in COLUMNS), strict=True)
         except (pa.ArrowException, OSError) as error:
@@ -43,12 +46,11 @@ class ManifestTable:
     def _batches(self, file: BinaryIO) -> Iterator[Any]:
         import pyarrow as pa
         import pyarrow.csv
-        import pyarrow.parquet
 
         if self._format == "parquet":
-            table = pyarrow.parquet.ParquetFile(file)
+            table = open_parquet(file)
             self._require_columns(table.schema_arrow)
-            yield from table.iter_batches(columns=list(COLUMNS))
+            yield from batches_of(table, COLUMNS)
             return
         if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
             raise LayoutError(
@@ -90,11 +92,10 @@ def is_list(path: str) -> bool:
     if _FORMATS.get(ending) != "parquet":
         return ending in _LIST_ENDINGS
     import pyarrow as pa
-    import pyarrow.parquet
 
     try:
         with open(path, "rb") as file:
-            names = pyarrow.parquet.ParquetFile(file).schema_arrow.names
+            names = open_parquet(file).schema_arrow.names
     except (pa.ArrowException, OSError):
         return False
     return not set(COLUMNS) & set(names) and {"bucket", "key"} <= set(names)

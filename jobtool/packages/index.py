@@ -22,6 +22,7 @@ from jobtool.names import quote
 from jobtool.packages.memberdigests import MemberDigests
 from jobtool.packages.tarheader import BLOCK_BYTES, padded
 from jobtool.packages.tarlayout import TarLayout
+from jobtool.parquetreading import SMALL_METADATA, batches_of, open_parquet
 from jobtool.stores.location import unfit_reason
 
 INDEX_SUFFIX = ".index.parquet"
@@ -39,9 +40,6 @@ _ROWS_PER_GROUP = 32768
 _READ_ROWS = 8192
 _MODE_BITS = 0o7777
 _MD5 = re.compile(r"[0-9a-f]{32}")
-
-#: How much of an index's metadata is read: strings in bytes, lists in items.
-_THRIFT_LIMITS = {"thrift_string_size_limit": 16 << 20, "thrift_container_size_limit": 1 << 20}
 
 
 class IndexRow(msgspec.Struct, frozen=True):
@@ -110,14 +108,12 @@ def read_index(file: Any, *, name: str, tar_size: int | None = None) -> Iterator
     one path is left to the caller.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     end = 0
     try:
-        with pq.ParquetFile(file, **_THRIFT_LIMITS) as table:
+        with open_parquet(file, **SMALL_METADATA) as table:
             _require_index(table)
-            # Without threads: an Arrow thread that closes the file while Python exits crashes it.
-            for batch in table.iter_batches(_READ_ROWS, use_threads=False):
+            for batch in batches_of(table, rows=_READ_ROWS):
                 columns = {key: batch.column(key) for key, _ in COLUMNS}
                 lacking = [key for key, column in columns.items() if column.null_count]
                 if lacking:

@@ -13,6 +13,7 @@ from jobtool.export.arrowtypes import decoded, decoded_type, size_bytes
 from jobtool.export.formats.chunkfile import ChunkFile
 from jobtool.export.formats.format import cast_to, refuse, require_names
 from jobtool.names import in_one_line
+from jobtool.parquetreading import batches_of, open_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -184,7 +185,8 @@ def _fits(field: Any) -> bool:
         table = pa.table([pa.nulls(1, field.type)], schema=schema)
         with pa.BufferOutputStream() as sink:
             pq.write_table(table, sink, version="2.6")
-            pq.read_table(pa.BufferReader(sink.getvalue()))
+            for _ in batches_of(open_parquet(pa.BufferReader(sink.getvalue()))):
+                pass
     except (pa.ArrowException, OSError):
         return False
     return True

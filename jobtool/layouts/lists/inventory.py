@@ -26,6 +26,7 @@ from jobtool import typed
 from jobtool.errors import LayoutError
 from jobtool.layouts.lists.listed import ListCounts, ListedFile, malformed
 from jobtool.names import quote
+from jobtool.parquetreading import batches_of, open_parquet
 
 #: A larger manifest.json isn't read.
 MOST_MANIFEST_BYTES = 64 * 1024 * 1024
@@ -139,7 +140,6 @@ def _time_of(text: str) -> int | None:
 def _arrow_rows(file: BinaryIO, form: str, shown: str) -> Iterator[Mapping[str, Any]]:
     import pyarrow as pa
     import pyarrow.orc
-    import pyarrow.parquet
 
     try:
         if form == "ORC":
@@ -148,9 +148,9 @@ def _arrow_rows(file: BinaryIO, form: str, shown: str) -> Iterator[Mapping[str, 
             stripes = (table.read_stripe(n, columns=names) for n in range(table.nstripes))
             batches: Iterator[Any] = stripes
         else:
-            parquet = pyarrow.parquet.ParquetFile(file)
+            parquet = open_parquet(file)
             names = _present(parquet.schema_arrow.names, shown)
-            batches = parquet.iter_batches(columns=names)
+            batches = batches_of(parquet, names)
         for batch in batches:
             columns = {name: _values(name, batch.column(name)) for name in names}
             for values in zip(*columns.values(), strict=True):
