@@ -35,7 +35,7 @@ _MAX_REQUEST_BYTES = 1 << 20
 def load() -> None:
     """Import what any command may import, and what its S3 clients import when they are made."""
     names = ("boto3", "obstore", "pyarrow.parquet", "pyarrow.csv", "pyarrow.compute")
-    for name in (*names, "duckdb", "pandas", "pyarrow.dataset"):  # the last three: of exports
+    for name in (*names, "duckdb", "pyarrow.dataset"):  # the last two: of exports
         importlib.import_module(name)
     import jobtool
 
