@@ -40,6 +40,7 @@ def main() -> int:
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), metavar="NAME")
     parser.add_argument("--rounds", type=int, default=5, help="of each case [5]")
     parser.add_argument("--ranks", type=int, default=1, help="of jobtool, under mpirun [1]")
+    parser.add_argument("--threads", type=int, help="of jobtool, at most [its default]")
     parser.add_argument("--scale", type=float, default=1.0, help="how much of the data [1.0]")
     parser.add_argument(
         "--latency", type=float, default=0.0, metavar="MS", help="of each answer of the server [0]"
@@ -75,7 +76,14 @@ def _cases(root: Path, arguments: argparse.Namespace) -> Iterator[tuple[Case, li
             data = root / case.data
             if not data.exists():
                 make_data(case.data, data, arguments.scale)
-            found = contenders_of(case, data, root / "work", reached, arguments.ranks)
+            found = contenders_of(
+                case,
+                data,
+                root / "work",
+                reached,
+                ranks=arguments.ranks,
+                threads=arguments.threads,
+            )
             wanted = {"jobtool", *(arguments.peers or (one.name for one in found))}
             yield case, [one for one in found if one.name in wanted]
 

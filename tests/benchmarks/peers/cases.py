@@ -28,7 +28,7 @@ _DATA = {
     "small": "4,000 files of 32 KiB",
     "large": "4 files of 256 MiB",
     "huge": "one file of 1 GiB",
-    "mixed": "2,000 files from 1 KiB to 64 MiB, 1 GiB in all",
+    "mixed": "2,000 files from 1 KiB to 64 MiB, 137 MiB in all",
     "zarr": "20 zarr plates of 200 chunks",
 }
 _WAYS: dict[Way, str] = {"up": "to S3", "down": "from S3 to a folder", "local": "to a folder"}

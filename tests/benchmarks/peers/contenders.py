@@ -77,11 +77,11 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 def contenders_of(
-    case: Case, data: Path, work: Path, server: Server, ranks: int
+    case: Case, data: Path, work: Path, server: Server, *, ranks: int, threads: int | None
 ) -> list[Contender]:
     """Return those that are installed, jobtool first."""
     field = Field(case, data, work, server)
-    makers = [("jobtool", lambda: _jobtool(field, ranks))]
+    makers = [("jobtool", lambda: _jobtool(field, ranks, threads))]
     if case.way == "local":
         makers += [("rclone", lambda: _rclone(field))]
         makers += [("rsync", lambda: _rsync(field)), ("fpsync", lambda: _fpsync(field))]
@@ -116,7 +116,7 @@ def _named(name: str) -> str:
     return found
 
 
-def _jobtool(field: Field, ranks: int) -> Command:
+def _jobtool(field: Field, ranks: int, threads: int | None) -> Command:
     joblist = str(field.work / "joblist")
     environment = field.server.environment
     command = ["generate-joblist", "-i", str(field.data), "-o", joblist, "-l", "tree"]
@@ -130,6 +130,8 @@ def _jobtool(field: Field, ranks: int) -> Command:
             text = path.read_text()
             path.write_text(text.replace(f"source: {field.data}", f"source: {field.source}"))
     worker = [jobtool_program("transfer-worker"), "-i", joblist, "-v", "0"]
+    if threads is not None:
+        worker += ["--threads", str(threads)]
     if ranks > 1:
         worker = [_named("mpirun"), "--oversubscribe", "-n", str(ranks), *worker]
         allowed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
