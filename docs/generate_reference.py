@@ -249,10 +249,12 @@ def main() -> int:
         exit_code = 1
     for name, text in texts.items():
         path = REFERENCE / name
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            continue  # not written anew: tests may be reading it
         if not sys.argv[1:]:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        elif not path.exists() or path.read_text(encoding="utf-8") != text:
+        else:
             sys.stderr.write(
                 f"{path} differs from the code: run python docs/generate_reference.py\n"
             )

@@ -50,7 +50,8 @@ def main(
         _signal.signal(number, lambda number, _: os.kill(pid, number))
     status = _number(told)
     if os.WIFSIGNALED(status):
-        _signal.signal(os.WTERMSIG(status), _signal.SIG_DFL)
+        if os.WTERMSIG(status) != _signal.SIGKILL:  # which always ends a process
+            _signal.signal(os.WTERMSIG(status), _signal.SIG_DFL)
         os.kill(os.getpid(), os.WTERMSIG(status))
     os._exit(os.WEXITSTATUS(status))
 

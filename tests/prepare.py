@@ -44,11 +44,13 @@ def prepare(
 @contextlib.contextmanager
 def _surroundings(env: Mapping[str, str], cwd: Path | None) -> Iterator[None]:
     before = dict(os.environ)
-    with pytest.MonkeyPatch.context() as patch:
-        for variable, value in env.items():
-            patch.setenv(variable, value)
-        if cwd is not None:
-            patch.chdir(cwd)
-        yield
-    for variable in os.environ.keys() - before.keys():  # what the command itself has set
-        del os.environ[variable]
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for variable, value in env.items():
+                patch.setenv(variable, value)
+            if cwd is not None:
+                patch.chdir(cwd)
+            yield
+    finally:
+        for variable in os.environ.keys() - before.keys():  # what the command itself has set
+            del os.environ[variable]

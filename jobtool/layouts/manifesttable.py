@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import codecs
 import os
+import stat
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from jobtool.errors import LayoutError
+from jobtool.errors import LayoutError, reason_of
+from jobtool.jobs.safe_read import open_without_waiting
 from jobtool.names import quote
 from jobtool.parquetreading import batches_of, open_parquet
 
@@ -32,16 +34,28 @@ class ManifestTable:
         import pyarrow as pa
 
         try:
+            self._require_file()
             # Arrow's own file: it reads CSV ahead in a thread, which must not hold Python's objects
-            # when Python ends. A name as bytes need not be UTF-8.
-            with pa.OSFile(os.fsencode(self._path)) as file:
-                for batch in self._batches(file):
-                    yield from zip(*(_texts(batch[name]) for name in COLUMNS), strict=True)
+            # when Python ends. That thread may be reading when an error ends this, so the file is
+            # closed with its last user. A name as bytes need not be UTF-8.
+            for batch in self._batches(pa.OSFile(os.fsencode(self._path))):
+                yield from zip(*(_texts(batch[name]) for name in COLUMNS), strict=True)
         except (pa.ArrowException, OSError) as error:
-            line = str(error).partition("\n")[0]
+            line = reason_of(error).partition("\n")[0]
             raise LayoutError(
                 f"{quote(self._path)}: expected a {self._format.upper()} table: {line}"
             ) from None
+
+    def _require_file(self) -> None:
+        """Raise ``OSError`` or ``LayoutError`` for what isn't a file that can be read.
+
+        Arrow's errors would show the name as it is, and Arrow waits at a named pipe.
+        """
+        with open(self._path, "rb", opener=open_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise LayoutError(
+                    f"{quote(self._path)}: expected a regular file; found a pipe, socket or device"
+                )
 
     def _batches(self, file: BinaryIO) -> Iterator[Any]:
         import pyarrow as pa
@@ -94,7 +108,7 @@ def is_list(path: str) -> bool:
     import pyarrow as pa
 
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=open_without_waiting) as file:
             names = open_parquet(file).schema_arrow.names
     except (pa.ArrowException, OSError):
         return False

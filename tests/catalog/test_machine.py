@@ -234,8 +234,9 @@ def _counted(
 
 
 TestCatalogs = Catalogs.TestCase
+PROFILE = settings.get_profile("jobtool")
 TestCatalogs.settings = settings(
-    settings.get_profile("jobtool"), max_examples=20, stateful_step_count=12
+    PROFILE, max_examples=PROFILE.max_examples * 2 // 5, stateful_step_count=12
 )
 
 

@@ -139,9 +139,11 @@ def export_by_killed_workers(
             time.sleep(0.05)
         for each in running:
             each.kill()
-        killed += sum(finish(each).exit_code == -signal.SIGKILL for each in running)
+        ended = [finish(each).exit_code for each in running]
+        killed += ended.count(-signal.SIGKILL)
         if receipts_in(joblist) == rows // chunk_rows:
             break  # all was done before the last kill
+        assert -signal.SIGKILL in ended, f"workers ended by themselves before all was done: {ended}"
     assert killed, "no worker was killed"
     run_ok(*worker, env=environment)
     run_ok("jobtool", "verify", joblist, env=environment)

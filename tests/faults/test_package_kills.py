@@ -117,7 +117,10 @@ def test_a_worker_is_killed_again_and_again(
     chain: Chain, steps: list[tuple[str, int]], fewest: int
 ) -> None:
     kills = 0
+    arrived: dict[Path, tuple[int, int]] = {}
     for step, nth in steps:
         kills += victim(chain, step, nth) in (KILLED, 137)
+        before, arrived = arrived, buffers(chain)
+        assert before.items() <= arrived.items(), "what had arrived was sent again"
     assert kills >= fewest
-    check(chain, buffers(chain), kills=kills)
+    check(chain, arrived, kills=kills)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jobtool.errors import LayoutError
+from jobtool.layouts.manifesttable import ManifestTable, is_list
+from jobtool.names import quote
 from tests.commands import assert_one_line_error, run, run_ok
 from tests.trees import contents, write
 
@@ -299,6 +303,29 @@ def test_another_ending_is_refused_by_name(place, name: str) -> None:
     done = run("generate-joblist", *arguments)
     assert_one_line_error(done, 2, str(table), "ends in .csv, .tsv, .parquet, .pq; found")
     assert not place.joblist.exists()
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize(
+    ("put", "expected"),
+    [
+        (lambda path: None, "No such file or directory"),
+        (os.mkdir, "Is a directory"),
+        (os.mkfifo, "expected a regular file; found a pipe, socket or device"),
+    ],
+    ids=["missing", "folder", "pipe"],
+)
+def test_what_is_no_file_is_named_on_one_printable_line(
+    tmp_path: Path, put: Callable[[Path], None], expected: str, ending: str
+) -> None:
+    path = tmp_path / f"red\x1b[31m\n\udce9.{ending}"
+    put(path)
+    assert not is_list(str(path))
+    with pytest.raises(LayoutError) as caught:
+        list(ManifestTable(str(path)).rows())
+    assert str(caught.value).startswith(f"{quote(str(path))}: expected a ")
+    assert str(caught.value).endswith(expected)
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize(

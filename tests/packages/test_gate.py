@@ -295,3 +295,15 @@ def test_room_is_reserved_until_a_package_has_arrived(tmp_path):
     (tmp_path / "list" / "packages" / "legs" / place / "p0").write_text("damaged")
     legs.reserve("p0", place)
     assert legs.reserved_bytes(place, "another") == 11
+
+
+def test_temporary_files_of_legs_that_can_not_be_looked_for_stop_no_job(tmp_path):
+    world = World(tmp_path)
+    packages = tmp_path / "list" / "packages"
+    packages.mkdir(exist_ok=True)
+    (packages / "legs").write_text("no folder")
+    left = packages / "reserved" / "cologne.buffer" / f".p0.{'0' * 12}.tmp"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    Legs(world.joblist).tidy("p0")
+    assert not left.exists()

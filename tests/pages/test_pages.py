@@ -77,6 +77,12 @@ def test_no_page_has_the_syntax_of_another_generator(page: str) -> None:
     assert not re.search(r"^(!!!|\?\?\?|:::) ", text, re.MULTILINE)
 
 
+def test_no_page_has_marks_of_a_merge() -> None:
+    for page in (*pages(), "CHANGELOG.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert not re.search(r"^(<{7}|>{7}) ", text, re.MULTILINE), page
+
+
 @pytest.mark.parametrize("page", ["README.md", "CHANGELOG.md"])
 def test_links_of_pages_that_sphinx_does_not_see_lead_somewhere(page: str) -> None:
     for link in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text(encoding="utf-8")):

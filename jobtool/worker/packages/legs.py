@@ -128,9 +128,10 @@ class Legs:
         """Remove the temporary files that killed workers have left for a package's legs.
 
         A worker may have been killed before the job file had the way, so all places are looked at.
+        Raises nothing.
         """
         for folder in (self._folder, self._reserved):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 for place in os.listdir(folder):
                     remove_temporaries(os.path.join(folder, place), filename_of(package))
 
