@@ -31,13 +31,19 @@ def read_bounded(path: str, limit_bytes: int) -> bytes:
         os.close(descriptor)
 
 
-def read_open(descriptor: int, limit_bytes: int) -> bytes:
-    """Return the bytes of an open file; raises ``OSError`` and ``UnfitFileError``."""
+def require_regular(descriptor: int) -> os.stat_result:
+    """Return what is known of an open file; raises ``OSError`` and ``UnfitFileError``."""
     found = os.fstat(descriptor)
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(found.st_mode):
         raise UnfitFileError("expected a regular file; found a pipe, socket or device")
+    return found
+
+
+def read_open(descriptor: int, limit_bytes: int) -> bytes:
+    """Return the bytes of an open file; raises ``OSError`` and ``UnfitFileError``."""
+    found = require_regular(descriptor)
     os.set_blocking(descriptor, True)
     pieces: list[bytes] = []
     left = limit_bytes + 1

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import codecs
 import os
-import stat
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from jobtool.errors import LayoutError, reason_of
-from jobtool.jobs.safe_read import open_without_waiting
+from jobtool.jobs.safe_read import UnfitFileError, open_without_waiting, require_regular
 from jobtool.names import quote
 from jobtool.parquetreading import batches_of, open_parquet
 
@@ -52,10 +51,10 @@ class ManifestTable:
         Arrow's errors would show the name as it is, and Arrow waits at a named pipe.
         """
         with open(self._path, "rb", opener=open_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise LayoutError(
-                    f"{quote(self._path)}: expected a regular file; found a pipe, socket or device"
-                )
+            try:
+                require_regular(file.fileno())
+            except UnfitFileError as error:
+                raise LayoutError(f"{quote(self._path)}: {error}") from None
 
     def _batches(self, file: BinaryIO) -> Iterator[Any]:
         import pyarrow as pa
