@@ -59,6 +59,7 @@ test-long: $(VENV)/.test
 # Beside s5cmd, rclone, aws and, where installed, rsync and fpsync (package fpart): half an hour.
 # BENCH has further options.
 bench: $(VENV)/.bench
+	$(VENV)/users/bin/python -m pip install --quiet --disable-pip-version-check .
 	$(BIN)/python -m tests.benchmarks.peers $(firstword $(wildcard /dev/shm) /tmp) $(BENCH)
 
 venv: $(VENV)/.dev
@@ -92,10 +93,9 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(call INSTALL,'.[test]')
 	touch $@
 
-$(VENV)/.bench: pyproject.toml $(shell find jobtool -name '*.py' -o -name '*.c') | $(BIN)/python
+$(VENV)/.bench: pyproject.toml | $(BIN)/python
 	$(call INSTALL,'.[bench]')
 	$(PYTHON) -m venv --clear $(VENV)/users
-	$(VENV)/users/bin/python -m pip install --quiet --disable-pip-version-check .
 	touch $(VENV)/.test $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python

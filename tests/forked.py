@@ -66,9 +66,11 @@ def put_scripts(folder: Path) -> int:
     """
     descriptor = fcntl.fcntl(_server(os.getpid()), fcntl.F_DUPFD_CLOEXEC, _FIRST_DESCRIPTOR)
     client = Path(__file__).with_name("forking.py").read_text(encoding="utf-8")
-    at_start = {name: value for name, value in _OURS.items() if name != "PATH"}
+    harmless = ("PATH", *_HARMLESS)  # a page's shell has a PATH of its own
+    ours = {name: value for name, value in _OURS.items() if name not in harmless}
     for name, main in MAINS.items():
-        call = f"main({descriptor}, {str(BIN / name)!r}, {main!r}, {_AT_START!r}, {at_start!r})"
+        rule = f"{_AT_START!r}, {harmless!r}, {ours!r}"
+        call = f"main({descriptor}, {str(BIN / name)!r}, {main!r}, {rule})"
         script = folder / name
         script.write_text(f"#!{sys.executable} -IS\n{client}\n{call}\n", encoding="utf-8")
         script.chmod(0o755)

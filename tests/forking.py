@@ -15,9 +15,17 @@ _FORWARDED = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM, _signal.SIGUSR1, 
 
 
 def main(
-    requests: int, script: str, function: str, at_start: tuple[str, ...], ours: dict[str, str]
+    requests: int,
+    script: str,
+    function: str,
+    at_start: tuple[str, ...],
+    harmless: tuple[str, ...],
+    ours: dict[str, str],
 ) -> None:
-    """Have ``function`` forked by the server at ``requests``, or run ``script``."""
+    """Have ``function`` forked by the server at ``requests``, or run ``script``.
+
+    ``ours`` are the server's variables that begin with one of ``at_start`` and aren't ``harmless``.
+    """
     environment = dict(os.environ)
     own = os.path.dirname(sys.argv[0]) + os.pathsep
     environment["PATH"] = environment.get("PATH", "").removeprefix(own)
@@ -25,7 +33,7 @@ def main(
     found = {
         name: value
         for name, value in environment.items()
-        if name.startswith(at_start) and name not in ("PATH", "PYTHONPATH")
+        if name.startswith(at_start) and name not in harmless
     }
     told, telling = os.pipe()
     mask = os.umask(0)
