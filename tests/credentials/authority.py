@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -34,7 +35,8 @@ class Authority:
     ``uses`` is how many requests a token is valid for; ``is_over`` may end one otherwise. ``asked``
     are the parameters of each request for credentials. ``accepted`` counts the requests by token,
     ``refused`` those with an expired one. While there is a ``refusal`` (status, code, message), no
-    tokens are issued.
+    tokens are issued. If it ``is_late``, only the first refusal of a token is answered at once: the
+    others are kept back until the next token is issued.
     """
 
     uses: int = _ALWAYS
@@ -42,10 +44,12 @@ class Authority:
     secret_key: str = SECRET_KEY
     is_over: Callable[[Request], bool] = lambda request: False
     refusal: tuple[int, str, str] | None = None
+    is_late: bool = False
     asked: list[dict[str, str]] = field(default_factory=list)
     accepted: Counter[str] = field(default_factory=Counter)
     refused: int = 0
     _over: set[str] = field(default_factory=set)
+    _refused: dict[str, threading.Event] = field(default_factory=dict)
     _targets: dict[str, str] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -67,6 +71,8 @@ class Authority:
         asked = {name: value[0] for name, value in values.items()}
         asked["account"] = request.headers.get("x-amz-account-id", "")
         self.asked.append(asked)
+        for renewed in list(self._refused.values()):
+            renewed.set()
         if self.refusal is not None:
             status, code, message = self.refusal
             error = f"<Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>"
@@ -105,10 +111,14 @@ class Authority:
         return True
 
     def _refuse_expired(self, request: Request, forward: Forward) -> Answer:
+        token = _token_of(request)
+        if self.is_late and token in self._refused:
+            self._refused[token].wait(10)
+        self._refused.setdefault(token, threading.Event())
         # AWS names the token, too. An answer to HEAD has no body.
         error = (
             "<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message>"
-            f"<Token-0>{escape(_token_of(request))}</Token-0><RequestId>1</RequestId></Error>"
+            f"<Token-0>{escape(token)}</Token-0><RequestId>1</RequestId></Error>"
         )
         return Answer(400, _XML, b"" if request.method == "HEAD" else error.encode())
 

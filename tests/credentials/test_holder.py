@@ -317,10 +317,26 @@ def test_a_job_has_fresh_ones_after_a_server_has_refused_those_in_force(
     mint: Mint, holder: CredentialHolder
 ) -> None:
     holder.begin(scope())
-    holder.doubt()
+    holder.doubt(holder.generation)
     for _ in range(3):
         holder.begin(scope())
     assert len(mint.fetched) == 2
+
+
+def test_a_late_refusal_of_old_ones_is_not_held_against_those_in_force(
+    mint: Mint, holder: CredentialHolder
+) -> None:
+    holder.begin(scope())
+    refused = holder.generation
+    holder.doubt(refused)
+    holder.renew(refused)
+    holder.doubt(refused)  # another thread's request, sent before the renewal
+    holder.begin(scope())
+    assert len(mint.fetched) == 2
+    holder.doubt(holder.generation)
+    holder.doubt(refused)
+    holder.begin(scope())
+    assert len(mint.fetched) == 3
 
 
 def test_a_job_begins_with_what_is_good_still_if_none_can_be_had(

@@ -96,6 +96,7 @@ def plates(
     uses: int,
     threads: int,
     joblist: str = "list",
+    is_late: bool = False,
 ) -> Iterator[Plates]:
     """Plates for a bucket whose server requires tokens, each valid for ``uses`` requests."""
     bucket, minted = Bucket(server, server.new_bucket()), folder / "minted"
@@ -103,7 +104,7 @@ def plates(
     path = make_joblist(
         folder / joblist, source, bucket.url, credentials=credentials, threads=threads
     )
-    authority = Authority(uses=uses)
+    authority = Authority(uses=uses, is_late=is_late)
     with proxy_before(server.endpoint_url, *authority.faults()) as proxy:
         environment = {**server.environment, "AWS_ENDPOINT_URL": proxy.endpoint_url}
         yield Plates(World(source, path, bucket, environment, proxy), authority, minted)
@@ -166,6 +167,19 @@ def test_each_job_is_told_whose_credentials_it_has_its_own_where_they_are_for_on
         if provider == "assume-role":
             sessions = {asked["RoleSessionName"] for asked in found.authority.asked}
             assert sessions == {f"jobtool-plate{number:03d}" for number in range(3)}
+
+
+def test_no_credentials_are_fetched_for_a_refusal_that_comes_after_the_renewal(
+    tmp_path: Path, rclone_s3: S3Server
+) -> None:
+    source = make_small(tmp_path / "source", 3, 15)
+    with plates(
+        tmp_path, rclone_s3, source, "assume-role", uses=20, threads=2, is_late=True
+    ) as found:
+        found.transfer()
+        found.world.assert_perfect()
+        found.assert_nothing_failed()
+        assert found.renewals() == found.given - 1 >= 2
 
 
 def test_a_killed_worker_is_followed_across_tokens(tmp_path: Path, rclone_s3: S3Server) -> None:

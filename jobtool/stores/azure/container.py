@@ -178,14 +178,14 @@ class Container:
             refusal = translate(error, url, where)
             if not isinstance(refusal, CredentialsError):
                 raise refusal from None
-        holder.doubt()
+        holder.doubt(seen)
         if not holder.provider.can_renew:
             raise refusal
         holder.renew(seen)
         try:
             return request()
         except CLIENT_ERRORS as error:
-            holder.doubt()
+            holder.doubt(holder.generation)
             raise translate(error, url, where) from None
 
     def _ask_about_account(self) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class CredentialHolder:
         self._fetching = threading.Lock()
         self._current: Credentials | None = None
         self._fetched_at: datetime | None = None
-        self._is_doubted = False
+        self._doubted: int | None = None  # the generation that a server refused
         self._failure: tuple[JobtoolError, datetime] | None = None
         self._renew_at: datetime | None = None
         self._background: threading.Thread | None = None
@@ -88,7 +88,7 @@ class CredentialHolder:
         minutes if they don't expire. Raises ``CredentialsError``.
         """
         with self._fetching:
-            if self.provider.is_per_purpose or self._current is None or self._is_doubted:
+            if self.provider.is_per_purpose or self._current is None or self._is_doubted():
                 self._fetch_for(scope)
             elif self._is_due():
                 try:
@@ -98,9 +98,15 @@ class CredentialHolder:
                         raise
             self._scope = scope
 
-    def doubt(self) -> None:
-        """Record that a server refused the current credentials: the next job fetches new ones."""
-        self._is_doubted = True
+    def doubt(self, seen: int) -> None:
+        """Record that a server refused credentials of generation ``seen``.
+
+        If they are the current ones still, the next job fetches new ones.
+        """
+        self._doubted = max(seen, self._doubted or 0)
+
+    def _is_doubted(self) -> bool:
+        return self._doubted is not None and self._doubted >= self.generation
 
     def _is_due(self) -> bool:
         assert self._current is not None
@@ -174,7 +180,6 @@ class CredentialHolder:
             self._failure = error, self._now()
             raise
         self._failure = None
-        self._is_doubted = False
         self._fetched_at = self._now()
 
     def _fetch_anew(self) -> None:

@@ -133,7 +133,7 @@ class Service:
         answer = self._answer(method, url, headers, body)
         holder = self._holder
         if answer.status == 401 and holder is not None:
-            holder.doubt()
+            holder.doubt(seen)
             if holder.provider.can_renew:
                 holder.renew(seen)
                 self._log_in(headers)
@@ -146,7 +146,8 @@ class Service:
         """Add the current token to the headers of a request. Return its generation."""
         if self._holder is None:
             return 0
-        current, seen = self._holder.current(), self._holder.generation
+        self._holder.current()  # fetches them if they are due
+        seen, current = self._holder.generation, self._holder.current()
         if isinstance(current, BearerToken):  # else the provider says: anonymous
             headers["authorization"] = f"Bearer {current.token}"
         return seen

@@ -50,6 +50,9 @@ _ABOUT_CREDENTIALS = frozenset(
     }
 )
 
+#: Where the context of a request of boto3's keeps the generation of its credentials.
+_GENERATION = "jobtool_generation"
+
 #: The end of the names of directory buckets (S3 Express), whose ETags aren't MD5s.
 _DIRECTORY = "--x-s3"
 
@@ -128,6 +131,7 @@ class S3Access:
             config=config,
         )
         events = client.meta.events
+        events.register("before-call.s3", self._note_generation)
         events.register("after-call.s3", self._note_answer)
         events.register("before-parameter-build.s3", self._add_arguments)
         return client
@@ -168,13 +172,14 @@ class S3Access:
     @contextlib.contextmanager
     def obstore(self, name: str) -> Iterator[ObstoreBucket]:
         """Yield obstore's view of a bucket, with credentials no older than the holder's."""
+        seen = self.holder.generation
         bucket = self._open(name)
         assert bucket is not None, "ask is_for_obstore() first"
         try:
             yield bucket
         except obstore.exceptions.BaseError as error:
             code = _CODE.search(str(error))
-            self._note_refusal(code[1] if code else "")
+            self._note_refusal(code[1] if code else "", seen)
             raise
 
     def _open(self, name: str) -> ObstoreBucket | None:
@@ -231,15 +236,19 @@ class S3Access:
 
     def _note_answer(self, context: Any, http_response: Any, parsed: Any, **_: object) -> None:
         status = http_response.status_code
-        name = (context or {}).get("s3_redirect", {}).get("bucket")
+        name = context.get("s3_redirect", {}).get("bucket")
         if name and (status < 300 or status in _AT_HOME):
             self._at_home.add(name)
-        self._note_refusal(str(parsed.get("Error", {}).get("Code", "")))
+        seen = context.get(_GENERATION, 0)
+        self._note_refusal(str(parsed.get("Error", {}).get("Code", "")), seen)
 
-    def _note_refusal(self, code: str) -> None:
-        """Make the next job fetch new credentials if a server's error code is about them."""
+    def _note_generation(self, context: Any, **_: object) -> None:
+        context[_GENERATION] = self.holder.generation
+
+    def _note_refusal(self, code: str, seen: int) -> None:
+        """Make the next job fetch new credentials if a server's error code is about these."""
         if code in _ABOUT_CREDENTIALS:
-            self.holder.doubt()
+            self.holder.doubt(seen)
 
     def _add_arguments(self, params: dict[str, Any], model: Any, **_: object) -> None:
         told = self.connection.arguments.of(model.name, model.input_shape.members)
