@@ -17,7 +17,7 @@ import pytest
 
 from tests.commands import assert_one_line_error, finish, run, run_ok, start
 from tests.credentials.authority import ACCOUNT, TOKEN, Authority, minting_script
-from tests.faults.proxy import Proxy, Request, proxy_before
+from tests.faults.proxy import Answer, Fault, Forward, Proxy, Request, proxy_before
 from tests.faults.worlds import PART_BYTES, Bucket, World, make_joblist
 from tests.servers.s3 import MOTO_PAGE_SIZE, S3Server
 from tests.trees import contents, events, statuses, write
@@ -180,6 +180,33 @@ def test_no_credentials_are_fetched_for_a_refusal_that_comes_after_the_renewal(
         found.world.assert_perfect()
         found.assert_nothing_failed()
         assert found.renewals() == found.given - 1 >= 2
+
+
+def test_a_request_that_comes_too_late_for_each_of_three_tokens_is_made_with_the_fourth(
+    tmp_path: Path, rclone_s3: S3Server
+) -> None:
+    source = make_small(tmp_path / "source", 1, 60)
+    with plates(tmp_path, rclone_s3, source, "process", uses=1000, threads=2) as found:
+        authority, proxy = found.authority, found.world.proxy
+        assert proxy is not None
+        tokens = [f"{TOKEN}-{number}" for number in (1, 2, 3)]
+
+        def is_late(request: Request) -> bool:
+            token = request.headers.get("x-amz-security-token")
+            return request.is_put and request.path.endswith("/1.bin") and token in tokens
+
+        def refuse(request: Request, forward: Forward) -> Answer:
+            # By then the worker knows that others have been accepted with the same token.
+            proxy.wait_for(lambda: authority.accepted[request.headers["x-amz-security-token"]] > 3)
+            return authority.refuse_expired(request, forward)
+
+        late = Fault(is_late, refuse, times=len(tokens))
+        proxy.faults.insert(0, late)
+        found.transfer()
+        found.world.assert_perfect()
+        found.assert_nothing_failed()
+        assert late.hits == len(tokens)
+        assert found.renewals() == found.given - 1 == len(tokens)
 
 
 def test_a_killed_worker_is_followed_across_tokens(tmp_path: Path, rclone_s3: S3Server) -> None:
