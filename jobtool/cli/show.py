@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,9 @@ def lines_of(shown: ShownJob, *, with_log: bool) -> Iterator[str]:
         yield f"Log{more}"
         for record in shown.records:
             values = "".join(
-                f" {key}={quote(each, word=True)}" for key, each in record.values.items()
+                f" {key}={quote(each, word=True)}"
+                for key, each in record.values.items()
+                if not (key == "path" and _names(record.values.get("reason", ""), each))
             )
             yield f"  {stamp_of(record.time)} {record.event}{visible(values)}"
     if shown.cause is not None:
@@ -86,6 +89,11 @@ def lines_of(shown: ShownJob, *, with_log: bool) -> Iterator[str]:
     elif line.note:
         yield f"Note: {visible(line.note)}"
     yield f"What to do: {visible(shown.advice)}"
+
+
+def _names(reason: str, path: str) -> bool:
+    """Return whether a reason names a path, which then needn't be shown beside it."""
+    return re.search(re.escape(quote(path)) + r"(?![^\s:,;)])", reason) is not None
 
 
 def _header(job: Job) -> Iterator[str]:

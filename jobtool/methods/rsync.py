@@ -29,6 +29,7 @@ from jobtool.methods.overssh import (
 from jobtool.methods.program.log import ProgramLog
 from jobtool.methods.program.running import Running
 from jobtool.methods.program.surroundings import environment_for
+from jobtool.methods.rsyncexits import CONNECTION_ENDED, SOME_LEFT, failure_by
 from jobtool.methods.ssh import (
     as_rsync_shell,
     remote_path,
@@ -68,10 +69,6 @@ _BANDWIDTH_SECONDS = 5.0
 
 #: From which difference on another bandwidth is worth a restart of rsync.
 _DIFFERENCE = 0.02
-
-#: Exit codes (rsync(1)): some files weren't transferred; the connection or the other side ended.
-_SOME_LEFT = frozenset({23, 24})
-_ENDED = frozenset({10, 12, 30, 35, 255})
 
 _KIBIBYTE = 1024
 
@@ -114,14 +111,14 @@ class Rsync(ProgramOverSsh):
                 return
             if once.is_to_be_slower_or_faster:
                 continue
-            if once.exit_code in _ENDED and not once.why_ended:
+            if once.exit_code in CONNECTION_ENDED and not once.why_ended:
                 tries = 1 if len(left) < before else tries + 1
                 error = failure_over_ssh(once.said, once.failure, sides.target.host, NAME)
                 if once.has_begun and tries < _TRIES:
                     context.note(str(error))
                     continue
                 raise error
-            if once.exit_code not in (0, *_SOME_LEFT):
+            if once.exit_code not in (0, *SOME_LEFT):
                 raise failure_over_ssh(once.said, once.failure, sides.target.host, NAME)
             if left and once.why_left:
                 context.note(once.why_left)
@@ -217,10 +214,11 @@ class _Run:
                             self.is_to_be_slower_or_faster = True
                             stop.set("another bandwidth is wanted")
         self.exit_code, self.why_ended = program.exit_code, program.why_ended
-        self.failure = program.failure
-        if self.said and not self.why_ended:  # without names and progress
+        if self.why_ended:
+            self.failure = program.failure
+        else:  # that of the program would show names and progress
             said = in_one_line(redact(" / ".join([*self.said][-_TOLD_LINES:])))
-            self.failure = f"rsync ended with exit code {self.exit_code}: {said}"
+            self.failure = failure_by(self.exit_code, said)
         if not context.stop.is_set():
             yield from self._take([*self._left.values()])
 

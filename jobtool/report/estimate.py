@@ -29,7 +29,8 @@ _STEPS = ((60, 10), (600, 30), (3600, 60), (36_000, 600), (172_800, 3600), (floa
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     """What a joblist holds, and how long the rest takes. Sizes in bytes, rates in bytes a second.
 
-    ``files_done`` and ``bytes_done`` have arrived, or are about to in jobs under way.
+    ``files_done`` and ``bytes_done`` have arrived, or are about to in jobs under way, or are in the
+    kept parts of jobs that were handed back.
     ``files_known`` and ``bytes_known`` are all of the ``jobs_known`` jobs whose size is known.
     ``files_total`` and ``bytes_total`` are those of all jobs, the others being estimated from the
     known ones; None if no size is known. ``bytes_left`` is what workers have still to do: without
@@ -140,6 +141,9 @@ class _Group:
         """Count a job, of which ``told`` has the counts; take it out with the sign -1."""
         files_done, bytes_done = told.files_done or 0, told.bytes_done or 0
         files_total, bytes_total = told.files_total, told.bytes_total
+        if line.parts_bytes:  # a worker counts them only once it has begun their files
+            kept = (line.bytes_done or 0) + line.parts_bytes
+            bytes_done = max(bytes_done, kept if bytes_total is None else min(kept, bytes_total))
         weight = sign
         if self.is_export:
             weight *= max(line.rows_total or 0, told.rows_done or 0, 1)

@@ -101,9 +101,8 @@ def line_of(job: Job, log: bytes) -> JobLine:
         note = f"says success, but its step {job.undone_steps[0]} isn't done"
     if job.status is JobStatus.ONGOING and job.undone_steps:
         note += f"; step {job.undone_steps[0]}"
-    parts_bytes, waiting_files = None, 0
+    parts_bytes, waiting_files = _parts_bytes(job.status, last), 0
     if job.status is JobStatus.TODO and "handed-back" in last:
-        parts_bytes = number_of(last["handed-back"].values.get("parts_bytes", ""))
         note += f"; {size_text(parts_bytes)} of parts kept" if parts_bytes else ""
         if job.not_before is not None:
             waiting_files = number_of(last["handed-back"].values.get("waiting_files", "")) or 0
@@ -161,6 +160,15 @@ def _counts(
         latest = max(told, key=lambda record: record.time)
         done, _, total = latest.values.get(key, "").partition("/")
     return number_of(done), number_of(total)
+
+
+def _parts_bytes(status: JobStatus, last: dict[str, LogRecord]) -> int | None:
+    """Return what a job that was handed back keeps, until the next attempt tells its progress."""
+    back, progress = last.get("handed-back"), last.get("progress")
+    is_over = status is not JobStatus.TODO and progress and back and progress.time > back.time
+    if back is None or is_over or status not in (JobStatus.TODO, JobStatus.ONGOING):
+        return None
+    return number_of(back.values.get("parts_bytes", ""))
 
 
 def _rows(job: Job, last: dict[str, LogRecord]) -> tuple[int | None, int | None]:

@@ -62,7 +62,7 @@ class Authority:
         """What the proxy does with requests."""
         return [
             Fault(_is_for_credentials, self._give, times=_ALWAYS),
-            Fault(self._is_expired, self._refuse_expired, times=_ALWAYS),
+            Fault(self._is_expired, self.refuse_expired, times=_ALWAYS),
             Fault(self._is_outside, _deny, times=_ALWAYS),
         ]
 
@@ -110,7 +110,8 @@ class Authority:
         self.refused += 1
         return True
 
-    def _refuse_expired(self, request: Request, forward: Forward) -> Answer:
+    def refuse_expired(self, request: Request, forward: Forward) -> Answer:
+        """A fault: say that the token has expired."""
         token = _token_of(request)
         if self.is_late and token in self._refused:
             self._refused[token].wait(10)

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests.commands import assert_one_line_error, finish, run, run_ok, start
+from tests.commands import assert_one_line_error, finish, run, run_ok, start, wait_for
 from tests.credentials.authority import ACCOUNT, TOKEN, Authority, minting_script
-from tests.faults.proxy import Proxy, Request, proxy_before
+from tests.faults.proxy import Answer, Fault, Forward, Proxy, Request, proxy_before
 from tests.faults.worlds import PART_BYTES, Bucket, World, make_joblist
 from tests.servers.s3 import MOTO_PAGE_SIZE, S3Server
 from tests.trees import contents, events, statuses, write
@@ -180,6 +180,46 @@ def test_no_credentials_are_fetched_for_a_refusal_that_comes_after_the_renewal(
         found.world.assert_perfect()
         found.assert_nothing_failed()
         assert found.renewals() == found.given - 1 >= 2
+
+
+def test_a_request_that_comes_too_late_for_each_of_three_tokens_is_made_with_the_fourth(
+    tmp_path: Path, rclone_s3: S3Server
+) -> None:
+    source = make_small(tmp_path / "source", 1, 60)
+    with plates(tmp_path, rclone_s3, source, "assume-role", uses=1000, threads=2) as found:
+        authority, proxy = found.authority, found.world.proxy
+        assert proxy is not None
+        tokens = [f"{TOKEN}-{number}" for number in (1, 2, 3)]
+
+        def token_of(request: Request) -> str:
+            return request.headers.get("x-amz-security-token", "")
+
+        def is_paced(request: Request) -> bool:
+            return request.is_put and token_of(request) in tokens
+
+        def is_late(request: Request) -> bool:
+            return is_paced(request) and request.path.endswith("/1.bin")
+
+        def refuse(request: Request, forward: Forward) -> Answer:
+            # By then the worker knows that others have been accepted with the same token.
+            wait_for(lambda: authority.accepted[token_of(request)] > 3)
+            return authority.refuse_expired(request, forward)
+
+        def is_ahead(request: Request) -> bool:
+            return is_paced(request) and authority.accepted[token_of(request)] > 6
+
+        def hold(request: Request, forward: Forward) -> Answer:
+            # The other thread has files left for the tokens to come.
+            wait_for(lambda: len(authority.asked) > tokens.index(token_of(request)) + 1)
+            return forward(request)
+
+        late = Fault(is_late, refuse, times=len(tokens))
+        proxy.faults[:0] = [late, Fault(is_ahead, hold, times=60)]
+        found.transfer()
+        found.world.assert_perfect()
+        found.assert_nothing_failed()
+        assert late.hits == len(tokens)
+        assert found.renewals() == len(authority.asked) - 1 == len(tokens)
 
 
 def test_a_killed_worker_is_followed_across_tokens(tmp_path: Path, rclone_s3: S3Server) -> None:

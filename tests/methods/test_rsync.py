@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from jobtool.methods.overssh import failure_over_ssh
 from jobtool.methods.rsync import Rsync, _name_of
+from jobtool.methods.rsyncexits import failure_by
 from jobtool.stores.registry import StoreRegistry
 from jobtool.stores.sftp.store import SftpStore
 from jobtool.transfer.partranges import MEBIBYTE
@@ -216,6 +217,66 @@ def test_a_server_without_rsync_is_told(line: str) -> None:
     assert str(error).startswith("rsync isn't installed on lab (")
     other = failure_over_ssh(["rsync: [sender] link_stat failed"], "it failed", "lab", "rsync")
     assert str(other) == "it failed"
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "told"),
+    [
+        (3, "exit code 3 (error selecting input or output files or folders): it gave no reason"),
+        (10, "exit code 10 (error in socket I/O): it gave no reason"),
+        (11, "exit code 11 (error in file I/O, such as on a full disk): it gave no reason"),
+        (12, "exit code 12 (error in rsync protocol data stream): it gave no reason"),
+        (20, "exit code 20 (received SIGINT, SIGTERM or SIGHUP): it gave no reason"),
+        (23, "exit code 23 (partial transfer due to error): it gave no reason"),
+        (30, "exit code 30 (timeout in data send/receive): it gave no reason"),
+        (99, "exit code 99: it gave no reason"),
+        (137, "exit code 137 (killed by SIGKILL): it gave no reason"),
+        (255, "exit code 255 (ssh has failed or lost its connection): it gave no reason"),
+    ],
+)
+def test_an_exit_code_without_a_message_is_told_by_its_meaning(exit_code: int, told: str) -> None:
+    assert failure_by(exit_code, "") == f"rsync ended with {told}"
+    assert failure_by(exit_code, "why").endswith(": why")
+
+
+#: What rsync prints of a file if the message of the one at the server is lost.
+SILENT = r"""#!/bin/sh
+[ "$1" = --version ] && { echo "rsync  version 3.2.7  protocol version 31"; exit; }
+printf '>file\n         32,768   0%%    0.00kB/s    0:00:00  \r'
+printf '      6,291,456 100%%   24.36MB/s    0:00:00 (xfr#1, to-chk=0/2)\n'
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "told", "runs"),
+    [
+        ("exit 11", "exit code 11 (error in file I/O, such as on a full disk)", 1),
+        ("exit 12", "exit code 12 (error in rsync protocol data stream)", 3),
+        ("exit 23", "exit code 23 (partial transfer due to error)", 1),
+        ("kill -9 $$", "exit code 137 (killed by SIGKILL)", 1),
+    ],
+)
+def test_progress_is_never_told_as_the_reason(
+    sftp: SftpServer,
+    tmp_path: Path,
+    end: str,
+    told: str,
+    runs: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lab = Lab(tmp_path, sftp, is_upload=True)
+    lab.add("file", b"data")
+    lab.generate()
+    program = tmp_path / "bin/rsync"
+    program.parent.mkdir()
+    program.write_text(SILENT + end + "\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    assert lab.transfer("rsync", "stream").succeeded == 1
+    lab.assert_done(stream=1)
+    assert f'reason="rsync ended with {told}: it gave no reason"' in lab.told()[0]
+    log = (lab.joblist / "logs/item.1.rsync.log").read_text()
+    assert log.count("100%") == runs  # a connection that has ended is tried again
 
 
 @pytest.mark.wide

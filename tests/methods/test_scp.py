@@ -131,7 +131,10 @@ def test_a_full_disk_there_hands_the_job_back(
             lab.transfer(method, "stream", patience_seconds=0)
         assert status_of(job).endswith("todo")
         assert not [*lab.left_behind()]
-        assert "no space" in lab.told()[0] or "Failure" in lab.told()[0]
+        # SFTP has no code for it, and the message of an rsync that dies there may be lost.
+        assert any(
+            words in lab.told()[0] for words in ("no space", "Failure", "such as on a full disk")
+        )
         filler.unlink()
         assert lab.transfer(method).succeeded == 1, lab.told()
         assert contents(lab.out) == contents(lab.source)

@@ -96,6 +96,24 @@ def test_a_job_in_error_shows_its_cause_and_how_many_have_it(tmp_path: Path) -> 
     assert shown["fields"] == {"batch": "J000", "plate": "A1170008"}
 
 
+def test_the_path_of_a_failed_file_is_shown_once(tmp_path: Path) -> None:
+    source = make_items(tmp_path / "in", 1) / "item000"
+    (source / "odd name").symlink_to("nowhere")
+    joblist, copies = tmp_path / "list", tmp_path / "out"
+    jobtool.generate_joblist(tmp_path / "in", joblist, destination=copies, layout="tree")
+    (copies / source.name / "0.bin").mkdir(parents=True)
+    jobtool.transfer_jobs(joblist)
+    lines = run("jobtool", "show", joblist, source.name).stdout.splitlines()
+    failed = [line.partition(" failed ")[2] for line in lines if " failed " in line]
+    link, other = sorted(failed, key=lambda line: "link" not in line)
+    assert link.count("odd name") == 1
+    assert link.startswith("reason=")
+    # This reason names the destination only.
+    assert other.startswith(f"path={source}/0.bin reason=")
+    values = [each["values"] for each in json_of(joblist, source.name, 1)["timeline"]]
+    assert f"{source}/odd name" in [each.get("path") for each in values]
+
+
 def test_a_single_error_is_shown_as_it_is(tmp_path: Path) -> None:
     joblist = make_joblist(tmp_path / "list", 10)
     assert json_of(joblist, "J000__A1170008", 1)["cause"] == "/in/A1170008: Permission denied"

@@ -89,8 +89,24 @@ def test_parts_that_an_interruption_keeps_are_told(large: Path, rclone_s3) -> No
     assert (finished["exit_code"], finished["stopped"]) == (3, "SIGTERM")
     every = run("summarise-jobs", large, "-v", 2).stdout
     assert re.search(rf"item +todo +0/1 .*SIGTERM; {kept // MIB}.0 MiB of parts kept", every)
-    assert run("transfer-worker", large, env=rclone_s3.environment).exit_code == 0
+    assert bytes_done(large) == kept
+    with gate_before(rclone_s3.endpoint_url, allowed=0) as gate:
+        env = {**rclone_s3.environment, "AWS_ENDPOINT_URL": gate.endpoint_url}
+        process = start("transfer-worker", large, "--threads", 1, env=env)
+        gate.wait_until_held()
+        assert bytes_done(large) >= kept
+        gate.open()
+        assert finish(process).exit_code == 0
     assert status_of(large / "item.txt") == "success"
+    assert bytes_done(large) == SIZE
+
+
+def bytes_done(joblist: Path) -> int:
+    """How far the whole list is, as its bar shows it."""
+    found = json.loads(run("summarise-jobs", joblist, "-v", 0, "--json").stdout)["estimate"]
+    assert found["bytes_total"] == SIZE
+    assert found["bytes_left"] == SIZE - found["bytes_done"]
+    return int(found["bytes_done"])
 
 
 def test_people_are_told_what_was_kept_and_what_to_run(large: Path, rclone_s3) -> None:

@@ -77,6 +77,7 @@ class CredentialHolder:
         self._current: Credentials | None = None
         self._fetched_at: datetime | None = None
         self._doubted: int | None = None  # the generation that a server refused
+        self._accepted = 0  # the last generation that a server accepted
         self._failure: tuple[JobtoolError, datetime] | None = None
         self._renew_at: datetime | None = None
         self._background: threading.Thread | None = None
@@ -104,6 +105,17 @@ class CredentialHolder:
         If they are the current ones still, the next job fetches new ones.
         """
         self._doubted = max(seen, self._doubted or 0)
+
+    def accept(self, seen: int) -> None:
+        """Record that a server accepted credentials of generation ``seen``, or newer ones."""
+        self._accepted = max(seen, self._accepted)
+
+    def was_accepted(self, seen: int) -> bool:
+        """Return whether a server has accepted credentials of generation ``seen`` or newer ones.
+
+        If it refuses them now, they have expired. Otherwise renewing them again wouldn't help.
+        """
+        return self._accepted >= seen
 
     def _is_doubted(self) -> bool:
         return self._doubted is not None and self._doubted >= self.generation

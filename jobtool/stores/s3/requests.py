@@ -21,6 +21,9 @@ from jobtool.stores.s3.errors import (
 
 T = TypeVar("T")
 
+#: How often a request is tried at most whose credentials expire each time before it is answered.
+_MOST_TRIES = 5
+
 
 class Requests:
     """Makes the requests of the store at ``url``, which is a bucket or a prefix of one."""
@@ -35,22 +38,27 @@ class Requests:
         return f"{self._url}/{path}" if path else self._url
 
     def call(self, path: str, call: Callable[[], T]) -> T:
-        """Return the result of a request. Repeat it once if its credentials have expired."""
+        """Return the result of a request. Repeat it if its credentials have expired.
+
+        Once, as a rule; again if other requests have used up the renewed ones meanwhile.
+        """
         holder = self._access.holder
         holder.current()
-        seen = holder.generation
-        try:
-            return call()
-        except JobtoolError:
-            raise
-        except CLIENT_ERRORS as error:
-            if not self._may_have_expired(error):
-                raise self._translate(error, path) from None
-        self._access.renew(seen)
-        try:
-            return call()
-        except CLIENT_ERRORS as error:
-            raise self._translate(error, path) from None
+        tries = 0
+        while True:
+            seen = holder.generation
+            tries += 1
+            try:
+                result = call()
+            except JobtoolError:
+                raise
+            except CLIENT_ERRORS as error:
+                if not self._is_worth_renewal(error, seen, tries):
+                    raise self._translate(error, path) from None
+            else:
+                holder.accept(seen)
+                return result
+            self._access.renew(seen)
 
     def pages(
         self, path: str, ask: Callable[..., dict[str, Any]], marks: dict[str, str]
@@ -91,9 +99,16 @@ class Requests:
     def _endpoint(self) -> str:
         return str(self._access.client.meta.endpoint_url)
 
-    def _may_have_expired(self, error: Exception) -> bool:
+    def _is_worth_renewal(self, error: Exception, seen: int, tries: int) -> bool:
+        """Return whether a request may succeed with newer credentials than generation ``seen``.
+
+        Renewed ones that no request has succeeded with would be refused once more.
+        """
+        holder = self._access.holder
+        if tries > 1:
+            return tries < _MOST_TRIES and tells_expiry(error) and holder.was_accepted(seen)
         return tells_expiry(error) or (
-            may_hide_expiry(error) and self._access.holder.keys().session_token is not None
+            may_hide_expiry(error) and holder.keys().session_token is not None
         )
 
     def _translate(self, error: Exception, path: str) -> JobtoolError:
