@@ -145,7 +145,7 @@ class FileThreads:
             numbers = next_files(pace.count)
             if not numbers:
                 return
-            for number in self._send_together(numbers, pace) if len(numbers) > 1 else numbers:
+            for number in numbers if pace.is_over else self._send_together(numbers, pace):
                 if not self.may_go_on or not self._do(number, work):
                     return
 

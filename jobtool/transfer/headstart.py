@@ -20,6 +20,9 @@ from jobtool.transfer.treelisting import TreeListing
 
 _LOOK_SECONDS = 0.1
 
+#: How many listed files wake a thread that waits for some. Fewer wait for its next look.
+_ENOUGH = 16
+
 
 class HeadStart:
     """The files of a plan that may be sent already, by number, in the order of the listing.
@@ -40,7 +43,8 @@ class HeadStart:
         """Record that another file was added to the plan."""
         with self._changed:
             self._listed += 1
-            self._changed.notify()
+            if (self._listed - self._next) % _ENOUGH == 0:
+                self._changed.notify()
 
     def end(self) -> None:
         """Return no more files from ``get``: all are listed, or listing has failed."""

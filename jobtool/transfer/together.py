@@ -29,7 +29,7 @@ _MOST_COUNT = 64
 
 #: A thread takes more files if it needs less than the first for those it has, fewer if it needs
 #: more than the second. So it stops soon where storage is slow.
-_SHORT_SECONDS, _LONG_SECONDS = 0.01, 0.04
+_SHORT_SECONDS, _LONG_SECONDS = 0.025, 0.1
 
 
 class Pace:
@@ -37,6 +37,7 @@ class Pace:
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.count = _FIRST_COUNT
+        self.is_over = False
         self._monotonic = monotonic
 
     @contextmanager
@@ -51,8 +52,8 @@ class Pace:
             self.count = max(self.count // 2, 1)
 
     def end(self) -> None:
-        """Take one file at a time from now on."""
-        self.count = 1
+        """Take one file at a time from now on, and send it alone."""
+        self.count, self.is_over = 1, True
 
 
 class Together:
