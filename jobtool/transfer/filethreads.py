@@ -138,14 +138,12 @@ class FileThreads:
         next_files: Callable[[int], Sequence[int]],
         work: Callable[[int], tuple[Item, Copied] | None],
     ) -> None:
-        pace = Pace()
-        if work == self._files.ask_for or not self._files.together.is_on:
-            pace.end()
+        pace = Pace() if work == self._files.transfer and self._files.together.is_on else None
         while self.may_go_on:
-            numbers = next_files(pace.count)
+            numbers = next_files(1 if pace is None else pace.count)
             if not numbers:
                 return
-            for number in numbers if pace.is_over else self._send_together(numbers, pace):
+            for number in numbers if pace is None else self._send_together(numbers, pace):
                 if not self.may_go_on or not self._do(number, work):
                     return
 
@@ -154,15 +152,14 @@ class FileThreads:
         try:
             with self._liveness.working(), pace.timed():
                 found, others = self._files.transfer_together(numbers)
-        except (StoppedError, JobtoolError) as error:
-            if isinstance(error, InfrastructureError | ClaimLostError):
-                self.fatal = error
+        except (InfrastructureError, ClaimLostError) as error:
+            self.fatal = error
+            return ()
+        except JobtoolError:
             return numbers
         except BaseException as error:  # raised again in the main thread
             self.fatal = error
             return ()
-        if not found:
-            pace.end()  # the others are probably no different
         for item, copied in found:
             self._succeed(item, copied)
         return others

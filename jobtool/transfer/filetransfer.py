@@ -144,6 +144,7 @@ class FileTransfer:
         route = chosen[0].route
         with self._copier.liveness.working(chosen[0].source_url):
             sent = send_together(route, chosen, self._copier.capacity, stop=self._stop)
+        self.together.note(route, sent)
         for (number, item), one in zip(items.items(), sent, strict=True):
             if one is None:
                 others.append(number)

@@ -24,6 +24,9 @@ from jobtool.transfer.whole import Sent
 #: How many bytes of files are in memory at a time, at most. Larger files are sent one by one.
 MOST_BYTES = 1024 * 1024
 
+#: After so many files in a row that stores have left, the others are probably no different.
+MOST_LEFT_IN_A_ROW = 64
+
 _FIRST_COUNT = 4
 _MOST_COUNT = 64
 
@@ -37,7 +40,6 @@ class Pace:
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.count = _FIRST_COUNT
-        self.is_over = False
         self._monotonic = monotonic
 
     @contextmanager
@@ -51,10 +53,6 @@ class Pace:
         elif seconds > _LONG_SECONDS:
             self.count = max(self.count // 2, 1)
 
-    def end(self) -> None:
-        """Take one file at a time from now on, and send it alone."""
-        self.count, self.is_over = 1, True
-
 
 class Together:
     """Chooses the files that may go together. Threads may call it."""
@@ -65,6 +63,7 @@ class Together:
         self._throttle = throttle
         self._policies = policies
         self._routes: dict[int, bool] = {}  # whether files of a route may, by its identity
+        self._left: dict[int, int] = {}  # how many of them stores have left in a row
 
     @property
     def is_on(self) -> bool:
@@ -86,6 +85,14 @@ class Together:
             else:
                 others.append(number)
         return items, others
+
+    def note(self, route: Route, sent: Sequence[Sent | None]) -> None:
+        """Record what came of chosen files. Once stores have left many, no others are chosen."""
+        is_any_sent = any(one is not None for one in sent)
+        left = 0 if is_any_sent else self._left.get(id(route), 0) + len(sent)
+        self._left[id(route)] = left
+        if left >= MOST_LEFT_IN_A_ROW:
+            self._routes[id(route)] = False
 
     def _is_for(self, route: Route) -> bool:
         """Whether files of a route may go together."""

@@ -249,7 +249,7 @@ def test_a_store_that_takes_no_more_leaves_each_file_to_the_usual_way(tmp_path, 
     world = World(tmp_path)
     assert world.run(destination=Full(str(tmp_path / "out"), owner="we")).is_complete
     world.assert_perfect()
-    assert len(together) <= 2, "a thread doesn't try it again"
+    assert len(together) < COUNT / 2, "after many no others are tried"
 
 
 def test_files_for_other_stores_go_alone(tmp_path, together):
