@@ -16,9 +16,11 @@ from jobtool.stores.optional import (
     Multipart,
     Prover,
     Prunes,
+    ReadsTogether,
     Specials,
     TakesFiles,
     Temporaries,
+    WritesTogether,
 )
 from jobtool.stores.storetype import StoreType, store_type
 
@@ -59,6 +61,8 @@ STORES: Sequence[tuple[Sequence[str], str, str]] = (
 #: The columns of the table, by the protocols that a store has.
 COLUMNS: Sequence[tuple[str, type]] = (
     ("parts, resumed", Multipart),
+    ("reads many small files at a time", ReadsTogether),
+    ("writes many small files at a time", WritesTogether),
     ("unfinished files are marked", Temporaries),
     ("takes files of programs", TakesFiles),
     ("proves without reading", Prover),
@@ -75,6 +79,9 @@ COLUMNS: Sequence[tuple[str, type]] = (
 NOTES = """
 - **parts, resumed**: a large file is sent in parts, and another worker sends only those that are
   missing. Without it each try sends a large file from its beginning.
+- **reads many small files at a time**, **writes many small files at a time**: from a store with the
+  one to a store with the other, small files are read, written, proven and given their names many by
+  one call. Without it they go one by one.
 - **unfinished files are marked**: what a killed worker leaves lies beside the other files, with a
   mark by which `jobtool clean` and later workers know it. Elsewhere the service keeps it apart.
 - **takes files of programs**: the methods [rsync and scp](../how-to/ssh-programs.md),

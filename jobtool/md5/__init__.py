@@ -132,6 +132,22 @@ def md5_of(data: bytes | memoryview) -> str:
     return hasher.hexdigest()
 
 
+def md5s_of(messages: Sequence[bytes | memoryview]) -> list[str]:
+    """Return the MD5 of each of many small messages in hex.
+
+    With the extension that takes a thread less time than to hash one after the other.
+    """
+    if len(messages) < 2 or not has_lanes():
+        return [md5_of(message) for message in messages]
+    from jobtool.md5._lanes import digests
+
+    found = []
+    for first in range(0, len(messages), MOST_TOGETHER):
+        some = digests(*messages[first : first + MOST_TOGETHER]).hex()
+        found += [some[at : at + 32] for at in range(0, len(some), 32)]
+    return found
+
+
 def can_resume() -> bool:
     """Return True if digests have a state in this process, and can be resumed from one."""
     return block_function() is not None

@@ -73,14 +73,15 @@ class Beneath:
 
     def holds(self, descriptor: int) -> bool:
         """Return True if an open file or folder lies below the root, however it was reached."""
-        if self.root == "/" or self.holds_path(path_of(descriptor)):
+        if f"{path_of(descriptor)}/".startswith(self.inside):
             return True
         # The root may have been moved.
         return f"{path_of(descriptor)}/".startswith(self._real("", anew=True))
 
-    def holds_path(self, path: str) -> bool:
-        """Return True if ``path_of`` an open file lies below the root, unless that was moved."""
-        return self.root == "/" or f"{path}/".startswith(self._real(""))
+    @property
+    def inside(self) -> str:
+        """What ``path_of`` each open file below the root begins with, unless that was moved."""
+        return "" if self.root == "/" else self._real("")
 
     def _real(self, path: str, *, anew: bool = False) -> str:
         """Return the path below the root as the kernel reports it for a descriptor."""

@@ -14,6 +14,7 @@ from jobtool.errors import DamagedSourceError
 from jobtool.stores.original import Original
 from jobtool.stores.store import (
     Attributes,
+    Content,
     Entry,
     Note,
     Part,
@@ -23,6 +24,7 @@ from jobtool.stores.store import (
     Store,
     Unlisted,
     Upload,
+    WholeFile,
 )
 
 
@@ -65,6 +67,28 @@ class Multipart(Store, Protocol):
 
         A store that marks uploads with their owner returns its owner's instead, of any time. A
         store that can't tell targets apart returns those in the folder of ``path``.
+        """
+
+
+@runtime_checkable
+class ReadsTogether(Store, Protocol):
+    """A store that reads many small files in less time than one after the other."""
+
+    def read_together(self, entries: Sequence[Entry]) -> Sequence[Content | None]:
+        """Return whole files, each as ``read`` does. None stands for one that ``read`` must read.
+
+        That is so if anything about it is unusual, and for each failure.
+        """
+
+
+@runtime_checkable
+class WritesTogether(Store, Protocol):
+    """A store that writes and proves many small files in less time than one after the other."""
+
+    def write_together(self, files: Sequence[WholeFile]) -> Sequence[Proof | None]:
+        """Write and prove whole files, each as ``write`` does. None stands for one that it must.
+
+        That is so if anything about it is unusual, and for each failure. Nothing is left of it.
         """
 
 
@@ -296,6 +320,8 @@ class KnowsMd5s(Protocol):
 #: All optional protocols.
 PROTOCOLS: tuple[type, ...] = (
     Multipart,
+    ReadsTogether,
+    WritesTogether,
     Temporaries,
     TakesFiles,
     Prover,

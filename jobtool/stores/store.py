@@ -130,6 +130,10 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     version: str | None = None
 
 
+#: A whole small file to be written: its path, its bytes, its attributes with its MD5.
+WholeFile = tuple[str, bytes | memoryview, Attributes]
+
+
 #: How a file was proven; docs/reference/receipts.md explains each.
 VerifiedBy = Literal[
     "etag-md5",

@@ -56,7 +56,8 @@ from jobtool.testing.faults import Corruption, Fault, Faulty
 class FaultyStore(Faulty):
     """Wraps a store and makes it fail. The first fault of the list that fits strikes.
 
-    It has exactly the protocols of the wrapped store. ``calls`` counts the calls of each method,
+    It has the protocols of the wrapped store, but for ``ReadsTogether`` and ``WritesTogether``: a
+    fault is about one file. ``calls`` counts the calls of each method,
     including failed ones. ``bytes_written`` counts the bytes passed to ``write`` and ``put_part``
     by calls that returned. Thread-safe.
     """

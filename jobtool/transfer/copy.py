@@ -134,7 +134,7 @@ class Copier:
                 drop_upload(item, log, stop)
                 sent = send_whole(item, self.capacity, stop=stop, may_replace=may_replace)
             on_bytes(item.entry.size)
-            return _copied(sent, None)
+            return copied_of(sent)
         part_size = self._part_size(item, log)
         if not self.sends_parts(item):
             with self.liveness.working(item.source_url):
@@ -146,7 +146,7 @@ class Copier:
                     on_passed=on_passed or on_bytes,
                     may_replace=may_replace,
                 )
-            return _copied(sent, None)
+            return copied_of(sent)
         parts = PartsCopy(
             item,
             log,
@@ -159,7 +159,7 @@ class Copier:
         )
         with self.liveness.working(item.source_url):
             sent = parts.run(part_size)
-        return _copied(sent, part_size)
+        return copied_of(sent, part_size)
 
     def send_parts(
         self,
@@ -250,5 +250,6 @@ def _compared_inside(item: Item, stop: Stop) -> Proof | Literal["different"] | N
     )
 
 
-def _copied(sent: Sent, part_size: int | None) -> Copied:
+def copied_of(sent: Sent, part_size: int | None = None) -> Copied:
+    """Return what is known of a file that was sent, in parts of ``part_size`` bytes if any."""
     return Copied(md5=sent.md5, proof=sent.proof, part_size=part_size, source_version=sent.version)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from jobtool.errors import (
     ClaimLostError,
@@ -21,6 +21,7 @@ from jobtool.transfer.copy import Copied
 from jobtool.transfer.filetransfer import FileTransfer
 from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.plan import MAX_FAILURES, Failure, Item
+from jobtool.transfer.together import Pace
 
 #: After this many refusals or server errors in a row, the store is in doubt.
 DOUBTFUL_FAILURES = 20
@@ -83,15 +84,16 @@ class FileThreads:
 
     def run(
         self,
-        next_file: Callable[[], int | None],
+        next_files: Callable[[int], Sequence[int]],
         count: int,
         *,
         on_tick: Callable[[], None],
         only_asks: bool = False,
     ) -> None:
-        """Transfer what ``next_file`` returns, by up to ``count`` threads, until it returns None.
+        """Transfer what ``next_files`` returns, by up to ``count`` threads, until that is nothing.
 
-        With ``only_asks`` the files are only asked for, since they are transferred later.
+        ``next_files`` is called with the number of files that a thread takes at most. With
+        ``only_asks`` the files are only asked for, since they are transferred later.
 
         ``on_tick`` is called in this thread several times a second. The ledger is written to disk
         every second. Raises the errors of both, once the threads have ended.
@@ -102,7 +104,7 @@ class FileThreads:
         def grow_to(wanted: int) -> None:
             for index in range(len(threads), min(wanted, count)):
                 name = f"copy-{index}"
-                thread = threading.Thread(target=self._work, args=(next_file, work), name=name)
+                thread = threading.Thread(target=self._work, args=(next_files, work), name=name)
                 try:
                     thread.start()
                 except RuntimeError:  # a limit on threads
@@ -133,30 +135,55 @@ class FileThreads:
 
     def _work(
         self,
-        next_file: Callable[[], int | None],
+        next_files: Callable[[int], Sequence[int]],
         work: Callable[[int], tuple[Item, Copied] | None],
     ) -> None:
+        pace = Pace() if work == self._files.transfer and self._files.together.is_on else None
         while self.may_go_on:
-            number = next_file()
-            if number is None:
+            numbers = next_files(1 if pace is None else pace.count)
+            if not numbers:
                 return
-            try:
-                with self._liveness.working():  # waits count too
-                    found = work(number)
-                    if found is not None:
-                        self._succeed(*found)
-            except StoppedError:
-                return
-            except (InfrastructureError, ClaimLostError) as error:
-                self.fatal = error
-            except NotYetError as error:
-                self._put_off(number, error)
-            except JobtoolError as error:
-                if error.retryable and self._stop.is_set():
-                    return  # the stop cut off its further tries
-                self.fail(number, error)
-            except BaseException as error:  # raised again in the main thread
-                self.fatal = error
+            for number in numbers if pace is None else self._send_together(numbers, pace):
+                if not self.may_go_on or not self._do(number, work):
+                    return
+
+    def _send_together(self, numbers: Sequence[int], pace: Pace) -> Sequence[int]:
+        """Transfer files together. Return those that are to be transferred alone."""
+        try:
+            with self._liveness.working(), pace.timed():
+                found, others = self._files.transfer_together(numbers)
+        except (InfrastructureError, ClaimLostError) as error:
+            self.fatal = error
+            return ()
+        except JobtoolError:
+            return numbers
+        except BaseException as error:  # raised again in the main thread
+            self.fatal = error
+            return ()
+        for item, copied in found:
+            self._succeed(item, copied)
+        return others
+
+    def _do(self, number: int, work: Callable[[int], tuple[Item, Copied] | None]) -> bool:
+        """Do the work for one file. Return False if the thread is to end."""
+        try:
+            with self._liveness.working():  # waits count too
+                found = work(number)
+                if found is not None:
+                    self._succeed(*found)
+        except StoppedError:
+            return False
+        except (InfrastructureError, ClaimLostError) as error:
+            self.fatal = error
+        except NotYetError as error:
+            self._put_off(number, error)
+        except JobtoolError as error:
+            if error.retryable and self._stop.is_set():
+                return False  # the stop cut off its further tries
+            self.fail(number, error)
+        except BaseException as error:  # raised again in the main thread
+            self.fatal = error
+        return True
 
     def _succeed(self, item: Item, copied: Copied) -> None:
         with self._lock:

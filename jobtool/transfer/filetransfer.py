@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import partial
 
@@ -20,7 +21,7 @@ from jobtool.jobs.records import Receipt
 from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.stores.store import entry_of
-from jobtool.transfer.copy import Copied, Copier, drop_upload
+from jobtool.transfer.copy import Copied, Copier, copied_of, drop_upload
 from jobtool.transfer.decision import Action, Known, decide, may_replace
 from jobtool.transfer.digests import is_hashed_first
 from jobtool.transfer.ledger import Ledger
@@ -34,6 +35,7 @@ from jobtool.transfer.policies import Policies
 from jobtool.transfer.progress import Tally
 from jobtool.transfer.retry import Retry, Successes
 from jobtool.transfer.serverside import ServerSide
+from jobtool.transfer.together import Together, send_together
 
 
 class FileTransfer:
@@ -72,6 +74,7 @@ class FileTransfer:
         if policies.compression != "none":
             self._packing = Packing(ledger, copier, stop=stop)
         self._server_side = server_side if self._packing is None else None
+        self.together = Together(ledger, copier.throttle, policies)
         self._written = (-1, "")  # a time in seconds since 1970, and as text
 
     def transfer(self, number: int) -> tuple[Item, Copied] | None:
@@ -124,6 +127,37 @@ class FileTransfer:
         self._notes.add(item.source_url, copied.proof.notes)
         self._tally.send(files=not copied.was_there)
         return found
+
+    def transfer_together(
+        self, numbers: Iterable[int]
+    ) -> tuple[list[tuple[Item, Copied]], list[int]]:
+        """Transfer small files together, and record their receipts.
+
+        Returns them, and the numbers of those that ``transfer`` is to be called with: larger ones,
+        those that may be at the destination already, and those of which anything is unusual.
+        """
+        items, others = self.together.choose(numbers)
+        found: list[tuple[Item, Copied]] = []
+        if not items:
+            return found, others
+        chosen = list(items.values())
+        route = chosen[0].route
+        with self._copier.liveness.working(chosen[0].source_url):
+            sent = send_together(route, chosen, self._copier.capacity, stop=self._stop)
+        self.together.note(route, sent)
+        for (number, item), one in zip(items.items(), sent, strict=True):
+            if one is None:
+                others.append(number)
+                continue
+            copied = copied_of(one)
+            self._ledger.prove(number, self._receipt(number, item, copied))
+            if one.proof.notes:
+                self._notes.add(item.source_url, one.proof.notes)
+            found.append((item, copied))
+        if found:
+            self._retry.elsewhere.note()
+            self._tally.send(files=len(found), size=sum(item.entry.size for item, _ in found))
+        return found, others
 
     def ask_for(self, number: int) -> None:
         """Read a byte of a file that is transferred later, so that its store begins to fetch it.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from jobtool.errors import JobtoolError, StoppedError
 from jobtool.stop import Stop
@@ -19,6 +19,9 @@ from jobtool.transfer.plan import Plan
 from jobtool.transfer.treelisting import TreeListing
 
 _LOOK_SECONDS = 0.1
+
+#: How many listed files wake a thread that waits for some. Fewer wait for its next look.
+_ENOUGH = 16
 
 
 class HeadStart:
@@ -40,7 +43,8 @@ class HeadStart:
         """Record that another file was added to the plan."""
         with self._changed:
             self._listed += 1
-            self._changed.notify()
+            if (self._listed - self._next) % _ENOUGH == 0:
+                self._changed.notify()
 
     def end(self) -> None:
         """Return no more files from ``get``: all are listed, or listing has failed."""
@@ -48,19 +52,25 @@ class HeadStart:
             self._is_over = True
             self._changed.notify_all()
 
-    def get(self) -> int | None:
-        """Wait for the next file that may be sent, and return it; None once there are no more."""
+    def get(self, most: int = 1) -> Sequence[int]:
+        """Wait for the next files that may be sent, and return at most ``most`` of them.
+
+        Returns none once there are no more.
+        """
+        found: list[int] = []
         with self._changed:
-            while not self._is_over and self._may_go_on():
+            while not self._is_over and self._may_go_on() and len(found) < most:
                 if self._next == self._listed:
+                    if found:
+                        break
                     self._changed.wait(_LOOK_SECONDS)
                     continue
                 number = self._next
                 self._next += 1
                 is_small = self._plan.size_of(number) < self._large_bytes
                 if is_small and not self._plan.is_metadata(number):
-                    return number
-            return None
+                    found.append(number)
+        return found
 
 
 def list_and_send(

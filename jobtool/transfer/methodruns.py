@@ -315,16 +315,17 @@ class _Claims:
             self._is_over = True
             self._changed.notify_all()
 
-    def get(self) -> int | None:
-        """Wait for the next file and return it; None once no more will come."""
+    def get(self, most: int) -> Sequence[int]:
+        """Wait for the next files and return at most ``most``; none once no more will come."""
         with self._changed:
             while self._may_go_on():
                 if self._numbers:
-                    return self._numbers.popleft()
+                    count = min(most, len(self._numbers))
+                    return [self._numbers.popleft() for _ in range(count)]
                 if self._is_over:
                     break
                 self._changed.wait(_LOOK_SECONDS)
-            return None
+            return ()
 
 
 def _file_of(number: int, item: Item) -> MethodFile:

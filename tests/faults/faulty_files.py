@@ -38,6 +38,7 @@ NEW = {
     "small": b"new" * 500,
     "sub/large": bytes(range(256)) * 40,  # three parts
     "sub/deep/none": b"",
+    **{f"sub/many/{number}": b"%d" % number for number in range(24)},  # some go together
 }
 OLD = {"small": b"old" * 500, "sub/large": b"another"}
 LINK, LINK_TARGET, EMPTY_FOLDER = "sub/link", "large", "sub/empty"

@@ -166,6 +166,18 @@ STEPS: dict[str, At | Call] = {
 }
 
 
+#: Those of many small files, which a thread sends at a time.
+TOGETHER_STEPS: dict[str, At | Call] = {
+    "after files are read together": Call("after", _STORE, "read_together"),
+    "before files are put together": Call("before", _STORE, "write_together"),
+    "after files are put together": Call("after", _STORE, "write_together"),
+    "after one of the receipts": At("after a record", _records("Receipt")),
+    "after one of the receipts is on record": At(
+        "after a record", _records("Receipt"), is_on_record=True
+    ),
+}
+
+
 # Those of exports, and what only they do.
 _STAGING = "jobtool.export.staging:Staging"
 _LOG = "jobtool.export.chunklog:ChunkLog"
@@ -317,8 +329,8 @@ def _arm_point(step: At, nth: int) -> None:
 
 
 def _arm_call(step: Call, nth: int, store: str) -> None:
-    if step.owner == _OS:
-        small.extension = None  # whose calls can't be counted
+    if step.owner == _OS or (step.owner, step.name) == (_STORE, "write"):
+        small.extension = None  # whose calls can't be counted, and take many files at a time
     module, _, name = (store if step.owner == _STORE else step.owner).partition(":")
     owner = importlib.import_module(module)
     if name:
@@ -369,7 +381,7 @@ def main() -> None:
     """Work on a joblist, and die at the step."""
     step, nth, joblist = sys.argv[1:]
     settings = tomllib.loads((Path(joblist) / "joblist.toml").read_text())
-    steps = {**STEPS, **EXPORT_STEPS, **PACKAGE_STEPS}
+    steps = {**STEPS, **TOGETHER_STEPS, **EXPORT_STEPS, **PACKAGE_STEPS}
     arm(steps[step], int(nth), store_class(settings.get("destination", "/")))  # of packages: local
     from jobtool.cli import transfer
 

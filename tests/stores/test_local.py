@@ -40,10 +40,12 @@ from jobtool.testing.store_suite import (
     MultipartSuite,
     ProverSuite,
     PrunesSuite,
+    ReadsTogetherSuite,
     SpecialsSuite,
     StoreSuite,
     TakesFilesSuite,
     TemporariesSuite,
+    WritesTogetherSuite,
 )
 from jobtool.transfer.partranges import MEBIBYTE
 from tests.stores.raw import LocalRaw
@@ -61,6 +63,8 @@ class TestLocalStore(
     SpecialsSuite,
     FolderAttributesSuite,
     AccessCheckSuite,
+    ReadsTogetherSuite,
+    WritesTogetherSuite,
 ):
     raw_specials: ClassVar = frozenset({"empty-folder", "link"})
 

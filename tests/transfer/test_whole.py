@@ -19,8 +19,9 @@ from jobtool.errors import (
 from jobtool.jobs.journal import Journal
 from jobtool.md5 import md5_of
 from jobtool.stop import Stop
+from jobtool.stores.local import LocalStore
 from jobtool.stores.memory import Memory, MemoryStore
-from jobtool.stores.optional import PROTOCOLS
+from jobtool.stores.optional import PROTOCOLS, Multipart, ReadsTogether, WritesTogether
 from jobtool.stores.store import Content, Note, entry_of
 from jobtool.testing.faults import Corruption, Fault
 from jobtool.testing.faulty_store import FaultyStore
@@ -61,6 +62,9 @@ def test_a_faulty_store_has_just_what_the_wrapped_one_has():
     inner = MemoryStore(Memory(), "memory://x")
     for protocol in PROTOCOLS:
         assert isinstance(FaultyStore(inner), protocol) == isinstance(inner, protocol)
+    local = FaultyStore(LocalStore("/"))
+    assert isinstance(local, Multipart)
+    assert not isinstance(local, ReadsTogether | WritesTogether)
 
 
 @SIZES

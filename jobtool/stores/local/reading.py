@@ -51,7 +51,7 @@ def stat(tree: Tree, path: str) -> StatResult:
 def read(tree: Tree, entry: Entry, offset: int, length: int) -> Content:
     """Return bytes of a file if it hasn't changed since it was listed."""
     if offset == 0 and length == entry.size:
-        content = _read_small(tree, entry)
+        (content,) = read_small(tree, [entry])
         if content is not None:
             return content
     full = tree.full(entry.path)
@@ -67,13 +67,6 @@ def read(tree: Tree, entry: Entry, offset: int, length: int) -> Content:
     if len(data) != length:
         raise StoreError(f"{quote(full)}: expected {length} bytes; read {len(data)}")
     return Content(data=data, attributes=attributes)
-
-
-def _read_small(tree: Tree, entry: Entry) -> Content | None:
-    try:
-        return read_small(tree, entry)
-    except OSError as error:
-        raise read_error(error, tree.full(entry.path)) from None
 
 
 def folder_attributes(tree: Tree, path: str) -> Attributes:

@@ -12,6 +12,7 @@ from jobtool.stores.local.incoming import Incoming
 from jobtool.stores.local.links import LinkPolicy
 from jobtool.stores.local.longnames import NameLimits
 from jobtool.stores.local.room import room_of
+from jobtool.stores.local.small import read_small
 from jobtool.stores.local.temporaries import Temporaries
 from jobtool.stores.local.tree import Tree
 from jobtool.stores.local.walk import DEFAULT_LISTING_THREADS, list_tree
@@ -31,6 +32,7 @@ from jobtool.stores.store import (
     StatResult,
     Unlisted,
     Upload,
+    WholeFile,
 )
 
 
@@ -130,6 +132,14 @@ class LocalStore:
     ) -> Proof:
         """Write a whole file under a temporary name, prove it, rename it."""
         return self._writer.write(path, chunks, attributes)
+
+    def read_together(self, entries: Sequence[Entry]) -> Sequence[Content | None]:
+        """Return whole small files, read by few calls."""
+        return read_small(self._tree, entries)
+
+    def write_together(self, files: Sequence[WholeFile]) -> Sequence[Proof | None]:
+        """Write small files under temporary names, prove them, rename them, by few calls."""
+        return self._writer.small.write(files)
 
     def begin(self, path: str, attributes: Attributes) -> Upload:
         """Start a file in parts: an empty temporary file beside the target."""

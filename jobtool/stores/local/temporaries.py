@@ -29,7 +29,12 @@ class Temporaries:
 
     def new(self) -> str:
         """Return a new unique name."""
-        return f"{self._prefix}{secrets.token_hex(8)}.part"
+        return self.several(1)[0]
+
+    def several(self, count: int) -> list[str]:
+        """Return new unique names."""
+        text = secrets.token_hex(8 * count)
+        return [f"{self._prefix}{text[at : at + 16]}.part" for at in range(0, len(text), 16)]
 
     @property
     def incoming(self) -> str:

@@ -34,7 +34,7 @@ from jobtool.stores.local.files import (
 )
 from jobtool.stores.local.links import make_link
 from jobtool.stores.local.publish import ExistsError, publish
-from jobtool.stores.local.small import NewFile
+from jobtool.stores.local.small import SmallWriter
 from jobtool.stores.local.sparse import write_sparsely
 from jobtool.stores.local.temporaries import RemovedOnFailure, Temporaries, first_mode, remove
 from jobtool.stores.local.tree import OPEN, Tree
@@ -61,6 +61,7 @@ class Writer:
         self._read_back = read_back
         self._durability = Durability()
         self.sync = self._durability.sync
+        self.small = SmallWriter(tree, temporaries, self._durability, read_back=read_back)
 
     def check_access(self) -> None:
         """Make and remove a file in the root, or in the next existing folder above it."""
@@ -82,10 +83,11 @@ class Writer:
     ) -> Proof:
         """Write a whole file under a temporary name, close it, prove it, publish it."""
         target, (folder, name) = self._tree.full(check_path(path)), os.path.split(path)
-        with self._writing(target), self._tree.beneath.folder(folder, make=True) as held:
-            proof = self._write_small(held, path, chunks, attributes)
+        if isinstance(chunks, list) and len(chunks) == 1:
+            (proof,) = self.small.write([(path, chunks[0], attributes)])
             if proof is not None:
                 return proof
+        with self._writing(target), self._tree.beneath.folder(folder, make=True) as held:
             temporary = self._temporaries.new()
             descriptor = _create(held, temporary, attributes)
             with RemovedOnFailure(held, temporary):
@@ -96,29 +98,6 @@ class Writer:
                     proof = self._prove(descriptor, target, replace(attributes, md5=md5), size + 1)
                 publish(held, temporary, name, target, may_replace=attributes.may_replace)
         return proof
-
-    def _write_small(
-        self,
-        held: int,
-        path: str,
-        chunks: Iterable[bytes | memoryview],
-        attributes: Attributes,
-    ) -> Proof | None:
-        """Do the same by few calls. Return None, and leave nothing, if that isn't possible.
-
-        All of it is read back at once, so it is only done for what the general way reads at once.
-        """
-        if not isinstance(chunks, list) or len(chunks) != 1 or self._read_back:
-            return None
-        if len(chunks[0]) > HASH_BYTES:
-            return None
-        folder, name = os.path.split(path)
-        try:
-            self._hold(held, folder)
-        except PermissionError:  # a folder that may be entered but not read
-            return None
-        small = NewFile(held, self._temporaries.new(), name, self._tree.full(path))
-        return small.write(chunks[0], attributes, self._tree.keep)
 
     def begin(self, path: str, attributes: Attributes) -> Upload:
         """Start a file in parts: an empty temporary file beside the target."""

@@ -39,6 +39,7 @@ from jobtool.testing.store_suite.others import (
     SpecialsSuite,
     TakesFilesSuite,
 )
+from jobtool.testing.store_suite.together import ReadsTogetherSuite, WritesTogetherSuite
 
 __all__ = [
     "ESCAPING_PATHS",
@@ -54,9 +55,11 @@ __all__ = [
     "PrunesSuite",
     "RawAccess",
     "RawSpecials",
+    "ReadsTogetherSuite",
     "SourceSuite",
     "SpecialsSuite",
     "StoreSuite",
     "TakesFilesSuite",
     "TemporariesSuite",
+    "WritesTogetherSuite",
 ]

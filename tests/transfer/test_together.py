@@ -1,0 +1,332 @@
+"""Small files that go together arrive as they do one by one."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobtool.errors import ClaimLostError, StoreError
+from jobtool.jobs.journal import Journal
+from jobtool.jobs.records import Receipt
+from jobtool.md5 import md5_of
+from jobtool.stop import Stop
+from jobtool.stores.local import LocalStore, small
+from jobtool.stores.memory import Memory, MemoryStore
+from jobtool.transfer import filetransfer
+from jobtool.transfer.copy import Copier
+from jobtool.transfer.filequeue import FileQueue
+from jobtool.transfer.leftovers import remove_leftovers
+from jobtool.transfer.plan import Plan, Route
+from jobtool.transfer.policies import Policies
+from jobtool.transfer.retry import Retry
+from jobtool.transfer.run import JobTransfer
+from jobtool.transfer.throttle import Throttle
+from jobtool.transfer.together import MOST_BYTES, Pace
+from tests.transfer.states import make_ledger
+from tests.trees import contents, write
+
+COUNT = 100
+"""Enough files for threads to take several at a time."""
+
+
+@pytest.fixture(params=["extension", "general"])
+def way(request, monkeypatch):
+    """Which of the two ways handles small files."""
+    if request.param == "general":
+        monkeypatch.setattr(small, "extension", None)
+    elif small.extension is None:
+        pytest.skip("the extension isn't built here")
+    return request.param
+
+
+class World:
+    """A tree, its destination, and the transfer from one to the other."""
+
+    def __init__(self, folder, *, links="follow"):
+        self.folder, self.links = folder, links
+        self.stop = Stop()
+        self.journal = Journal(str(folder / "job.jsonl"))
+        for number in range(COUNT):
+            write(folder / "in" / f"{number % 3}" / f"{number}", b"%d" % number * number)
+        (folder / "out").mkdir()
+
+    def run(self, *, if_exists="verify", destination=None, throttle=None):
+        source = LocalStore(str(self.folder / "in"), links=self.links)
+        out = destination or LocalStore(str(self.folder / "out"), owner="we")
+        plan = Plan()
+        plan.is_tree = True
+        plan.start_route(Route(source, out))
+        for entry in source.list():
+            plan.add(entry)
+        self.listed()
+        retry = Retry(tries=2, stop=self.stop, sleep=lambda seconds: None)
+        self.ledger = make_ledger(plan, self.journal.read(), journal=self.journal)
+        self.transfer = JobTransfer(
+            self.ledger,
+            Copier(threads=2, throttle=throttle),
+            threads=2,
+            worker="w",
+            stop=self.stop,
+            retry=retry,
+            policies=Policies(if_exists=if_exists),
+        )
+        try:
+            self.transfer.run(lambda progress: None)
+        finally:
+            remove_leftovers(self.ledger, is_stopping=lambda: False)
+        return self.transfer
+
+    def listed(self):
+        """Change something between the listing and the transfer."""
+
+    def receipts(self):
+        self.journal.flush()
+        return {
+            record.dst_path.removeprefix(f"{self.folder}/out/"): record
+            for record in self.journal.read()
+            if isinstance(record, Receipt)
+        }
+
+    def assert_perfect(self):
+        wanted = contents(self.folder / "in")
+        assert contents(self.folder / "out") == wanted
+        assert {path: one.hashsum_dst for path, one in self.receipts().items()} == {
+            path: md5_of(data) for path, data in wanted.items()
+        }
+
+
+@pytest.fixture
+def together(monkeypatch):
+    """The numbers of files that were sent together, in the order of the calls."""
+    counts = []
+    inner = filetransfer.send_together
+
+    def send_together(route, items, capacity, *, stop):
+        sent = inner(route, items, capacity, stop=stop)
+        counts.append(sum(one is not None for one in sent))
+        return sent
+
+    monkeypatch.setattr(filetransfer, "send_together", send_together)
+    return counts
+
+
+@pytest.mark.parametrize("links", ["follow", "keep"])
+def test_most_go_together_and_each_has_its_receipt_mode_and_time(way, tmp_path, together, links):
+    world = World(tmp_path, links=links)
+    for number in range(COUNT):
+        path = tmp_path / "in" / f"{number % 3}" / f"{number}"
+        path.chmod(0o600 | number)
+        os.utime(path, ns=(0, 10**18 + number))
+    transfer = world.run()
+    assert transfer.is_complete
+    world.assert_perfect()
+    for path in contents(tmp_path / "in"):
+        before, after = ((tmp_path / side / path).stat() for side in ("in", "out"))
+        assert stat.S_IMODE(after.st_mode) == stat.S_IMODE(before.st_mode)
+        assert after.st_mtime_ns == before.st_mtime_ns
+    progress = transfer.progress
+    assert (progress.files_done, progress.files_sent) == (COUNT, COUNT)
+    assert (
+        progress.bytes_sent
+        == progress.bytes_done
+        == sum(map(len, contents(tmp_path / "in").values()))
+    )
+    if way == "extension":
+        assert sum(together) > COUNT / 2
+        assert max(together) > 1
+
+
+def test_what_is_unusual_goes_alone_among_the_others(way, tmp_path, together):
+    world = World(tmp_path)
+    write(tmp_path / "in/0/large", os.urandom(MOST_BYTES + 1))
+    write(tmp_path / "in/0/empty", b"")
+    write(tmp_path / "in/1/hole", b"x" * 4096 + bytes(8192) + b"y")
+    write(tmp_path / "in/1/odd \udcff\n", b"name")
+    os.link(tmp_path / "in/2/2", tmp_path / "in/2/also")
+    (tmp_path / "in/2/link").symlink_to("../0/0")
+    write(tmp_path / "out/1/1", b"1")  # the same
+    write(tmp_path / "out/2/5", b"other")
+    transfer = world.run()
+    assert transfer.is_complete
+    world.assert_perfect()
+    assert {one.attribute for one in transfer.notes.told} == {"hard link"}
+    assert world.receipts()["1/1"].method is None, "it was there"
+
+
+def test_another_programs_file_is_kept_if_that_is_asked_for(way, tmp_path, together):
+    world = World(tmp_path)
+    write(tmp_path / "out/1/1", b"theirs")
+    transfer = world.run(if_exists="error")
+    assert [failure.path for failure in transfer.failures] == [f"{tmp_path}/in/1/1"]
+    assert (tmp_path / "out/1/1").read_bytes() == b"theirs"
+    assert not any(together), "those that must not replace a file go alone"
+
+
+def test_files_that_changed_or_vanished_after_the_listing_fail_or_are_read_again(way, tmp_path):
+    world = World(tmp_path)
+
+    def change():
+        write(tmp_path / "in/0/30", b"longer than before" * 9)
+        (tmp_path / "in/1/31").unlink()
+        (tmp_path / "in/2/32").unlink()
+        (tmp_path / "in/2/32").symlink_to("/etc/hostname")
+
+    world.listed = change
+    transfer = world.run()
+    assert {failure.path for failure in transfer.failures} == {
+        f"{tmp_path}/in/1/31",
+        f"{tmp_path}/in/2/32",
+    }
+    arrived = contents(tmp_path / "out")
+    assert arrived.pop("0/30") == b"longer than before" * 9
+    assert len(arrived) == COUNT - 3 == len(world.receipts()) - 1
+
+
+def test_a_link_below_the_destination_is_not_followed(way, tmp_path):
+    world = World(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out/1").symlink_to(tmp_path / "elsewhere")
+    transfer = world.run()
+    assert not transfer.is_complete
+    assert all("link" in str(failure.error) for failure in transfer.failures)
+    assert contents(tmp_path / "elsewhere") == {}
+    arrived = contents(tmp_path / "out")
+    assert {path: one.size for path, one in world.receipts().items()} == {
+        path: len(data) for path, data in arrived.items()
+    }
+
+
+def test_nothing_is_written_once_the_claim_is_lost(way, tmp_path, monkeypatch):
+    world = World(tmp_path)
+    inner = LocalStore.read_together
+
+    def read_together(store, entries):
+        found = inner(store, entries)
+        world.stop.lose("another worker has it")
+        return found
+
+    monkeypatch.setattr(LocalStore, "read_together", read_together)
+    with pytest.raises(ClaimLostError):
+        world.run()
+    assert contents(tmp_path / "out") == {}
+    assert world.receipts() == {}
+
+
+def test_bytes_that_change_on_their_way_are_noticed(tmp_path, monkeypatch):
+    if small.extension is None:
+        pytest.skip("the extension isn't built here")
+    world = World(tmp_path)
+    inner = small.extension.write
+
+    class Flipping:
+        """Writes another byte than it was given, the first time."""
+
+        read, publish = small.extension.read, small.extension.publish
+        is_first = True
+
+        def write(self, files):
+            if len(files) > 1 and self.is_first:
+                self.is_first = False
+                folder, name, data, mode = files[1]
+                files[1] = folder, name, b"!" + bytes(data)[1:], mode
+            return inner(files)
+
+    monkeypatch.setattr(small, "extension", Flipping())
+    assert world.run().is_complete
+    world.assert_perfect()
+    assert not small.extension.is_first
+
+
+def test_a_store_that_takes_no_more_leaves_each_file_to_the_usual_way(tmp_path, together):
+    class Full(LocalStore):
+        def write_together(self, files):
+            return [None] * len(files)
+
+    world = World(tmp_path)
+    assert world.run(destination=Full(str(tmp_path / "out"), owner="we")).is_complete
+    world.assert_perfect()
+    assert len(together) < COUNT / 2, "after many no others are tried"
+
+
+def test_files_for_other_stores_go_alone(tmp_path, together):
+    world = World(tmp_path)
+    memory = Memory()
+    assert world.run(destination=MemoryStore(memory, "memory://b")).is_complete
+    assert len(memory.files) == COUNT
+    assert together == []
+
+
+def test_files_go_alone_as_long_as_there_is_a_limit_on_their_speed(tmp_path, together):
+    world = World(tmp_path)
+    throttle = Throttle()
+    throttle.set_shares(10**9, None)
+    assert world.run(throttle=throttle).is_complete
+    world.assert_perfect()
+    assert together == []
+
+
+def test_a_bug_in_a_store_ends_the_transfer_and_loses_no_receipt(tmp_path):
+    class Broken(LocalStore):
+        calls = 0
+
+        def write_together(self, files):
+            type(self).calls += 1
+            if self.calls == 3:
+                raise ZeroDivisionError("a bug")
+            return super().write_together(files)
+
+    world = World(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        world.run(destination=Broken(str(tmp_path / "out"), owner="we"))
+    arrived = contents(tmp_path / "out")
+    assert set(world.receipts()) == set(arrived)
+    assert world.run().is_complete
+    world.assert_perfect()
+
+
+def test_an_error_of_a_store_sends_each_file_alone(tmp_path, monkeypatch):
+    def read_together(store, entries):
+        raise StoreError("not now")
+
+    monkeypatch.setattr(LocalStore, "read_together", read_together)
+    world = World(tmp_path)
+    assert world.run().is_complete
+    world.assert_perfect()
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@given(st.lists(st.floats(0, 100)))
+def test_a_pace_stays_within_bounds_and_follows_the_time_that_files_take(seconds):
+    clock = Clock()
+    pace = Pace(clock)
+    for each in seconds:
+        before = pace.count
+        with pace.timed():
+            clock.now += each
+        assert 1 <= pace.count <= 64
+        if each > 0.2:
+            assert pace.count == max(before // 2, 1)
+        if each < 0.01:
+            assert pace.count == min(2 * before, 64)
+
+
+@given(st.integers(0, 500), st.lists(st.integers(1, 64), min_size=1))
+def test_a_queue_gives_every_file_once_and_few_at_its_end(count, wanted):
+    queue, seen, turn = FileQueue(range(count)), [], 0
+    while some := queue.pop_first(wanted[turn % len(wanted)]):
+        left = count - len(seen)
+        assert len(some) <= max(left // 8, 1)
+        seen += some
+        turn += 1
+    assert seen == list(range(count))
+    assert len(queue) == 0
