@@ -114,12 +114,12 @@ class FileThreads:
 
         last_flush = time.monotonic()
         try:
-            grow_to(self._concurrency.begin())
+            grow_to(self._concurrency.begin() if count > 1 else 1)
             with self._liveness.aside():
                 for thread in threads:  # more are added meanwhile
-                    while not thread.is_over:
-                        thread.wait(TICK_SECONDS)
-                        grow_to(self._concurrency.adapted())
+                    while not thread.wait(TICK_SECONDS):
+                        if count > 1:  # one file has one thread: nothing is to be measured
+                            grow_to(self._concurrency.adapted())
                         on_tick()
                         if time.monotonic() - last_flush >= _FLUSH_SECONDS:
                             self._ledger.checkpoint()

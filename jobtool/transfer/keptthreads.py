@@ -17,13 +17,11 @@ class Running:
         self._is_under_way = threading.Lock()
         self._is_under_way.acquire()
 
-    @property
-    def is_over(self) -> bool:
-        """Whether the work is done, or has raised an exception."""
-        return not self._is_under_way.locked()
-
     def wait(self, seconds: float = -1) -> bool:
-        """Wait until the work is over, ``seconds`` at most; return whether it is."""
+        """Wait until the work is over, ``seconds`` at most; return whether it is.
+
+        Work is over once it is done, or has raised an exception.
+        """
         is_over = self._is_under_way.acquire(timeout=seconds)
         if is_over:
             self._is_under_way.release()

@@ -23,7 +23,7 @@ def test_one_thread_does_one_work_after_another() -> None:
     for _ in range(20):
         running = threads.run(lambda: did.add(threading.get_native_id()))
         assert running.wait()
-        assert running.is_over
+        assert running.wait(0.0)
     assert len(did) == 1
     threads.close()
 
@@ -51,11 +51,14 @@ def test_all_work_goes_on_at_the_same_time() -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_work_that_raises_is_over_and_other_work_is_done() -> None:
     threads = KeptThreads(NAME)
+    failing: list[threading.Thread] = []
 
     def fail() -> None:
+        failing.append(threading.current_thread())
         raise ValueError("a bug")
 
     assert threads.run(fail).wait(30)
+    failing[0].join(30)
     did = threading.Event()
     assert threads.run(did.set).wait(30)
     assert did.is_set()
