@@ -71,6 +71,20 @@ class Beneath:
         os.close(descriptor)
         return self._walk(path, make=make)
 
+    def open_root(self) -> int:
+        """Return a descriptor of the root, and keep where it is. The caller closes it.
+
+        Raises ``OSError``.
+        """
+        descriptor = os.open(self.root, _FOLDER)
+        try:
+            if self._real_inside is None:
+                self._real_inside = path_of(descriptor).rstrip("/") + "/"
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
     def holds(self, descriptor: int) -> bool:
         """Return True if an open file or folder lies below the root, however it was reached."""
         if self.root == "/" or self.holds_path(path_of(descriptor)):
