@@ -58,12 +58,14 @@ class Beneath:
 
     def open(self, path: str, *, make: bool = False) -> int:
         """Return a descriptor as ``folder`` does. The caller closes it."""
+        if not path:
+            return self._open_root(make=make)
         try:
-            descriptor = os.open(self._inside + path if path else self.root, _FOLDER)
+            descriptor = os.open(self._inside + path, _FOLDER)
         except OSError:
             return self._walk(path, make=make)  # makes it, or raises what is in the way
         try:
-            if not path or self.root == "/" or path_of(descriptor) == self._real(path):
+            if self.root == "/" or path_of(descriptor) == self._real(path):
                 return descriptor
         except BaseException:
             os.close(descriptor)
@@ -115,7 +117,7 @@ class Beneath:
         here = self._open_root(make=make)
         walked = self._inside
         try:
-            for name in path.split("/") if path else ():
+            for name in path.split("/"):
                 if name in ("", ".", ".."):
                     raise FileError(f"{quote(path)}: expected a path below {quote(self.root)}")
                 below = self._step(here, name, walked + name, make=make)
