@@ -16,12 +16,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from filelock import FileLock, Timeout
-
 from jobtool.errors import JoblistUnavailableError, reason_of
 from jobtool.failpoints import reach
 from jobtool.jobs.claimpolicy import ClaimPolicy, claim_policy_of
 from jobtool.jobs.joblist import JobList
+from jobtool.jobs.kernellock import KernelLock
 from jobtool.jobs.lease import Lease, LeaseWatch
 from jobtool.names import quote
 
@@ -37,7 +36,7 @@ class Claim:
 
     def __init__(
         self,
-        held: FileLock | Lease,
+        held: KernelLock | Lease,
         require_present: Callable[[], None],
         on_release: Callable[[Claim], None],
     ) -> None:
@@ -173,14 +172,10 @@ class Claims:
                 on_loss=on_loss,
             )
             return None if lease is None else self._made(lease)
-        lock = FileLock(base + LOCK_SUFFIX, timeout=0, thread_local=False, fallback_to_soft=False)
-        try:
-            lock.acquire()
-        except Timeout:
-            return None
-        return self._made(lock)
+        lock = KernelLock.acquire(base + LOCK_SUFFIX)
+        return None if lock is None else self._made(lock)
 
-    def _made(self, held: FileLock | Lease) -> Claim:
+    def _made(self, held: KernelLock | Lease) -> Claim:
         claim = Claim(held, self._require_present, self._held.remove)
         self._held.add(claim)
         return claim

@@ -11,6 +11,7 @@ from typing import Self
 from msgspec.structs import replace
 
 from jobtool.errors import ClaimLostError, JoblistUnavailableError, reason_of
+from jobtool.jobs import jobfile
 from jobtool.jobs.claim import Claim, Claims
 from jobtool.jobs.job import Job, JobStatus, StepState
 from jobtool.jobs.joblist import JobList
@@ -40,6 +41,11 @@ def too_often(reason: str) -> str:
 _TOKEN_DIGITS = 12
 
 
+#: A smaller job file is kept in memory as it was written, so that it isn't parsed again if nobody
+#: has changed it.
+_REMEMBERED_BYTES = 64 * 1024
+
+
 class ClaimedJob:
     """Changes a job's status and appends to its log, durably. ``now`` returns the time of a line.
 
@@ -63,6 +69,7 @@ class ClaimedJob:
         self._joblist = joblist
         self._now = now
         self._log: bytes | None = log
+        self._written: tuple[bytes, bytes] | None = None  # the file as written last, and its log
         self._attempt: int | None = None
 
     @classmethod
@@ -160,7 +167,10 @@ class ClaimedJob:
         log = self._log
         self._log = None
         if log is None:
-            found, log = self._joblist.load(self.job_id)
+            data = self._joblist.read(self.job_id)
+            if self._written is not None and data == self._written[0]:
+                return self._written[1]
+            found, log = jobfile.decode(data, job_id=self.job_id)
             if self._attempt is not None and found.attempts != self._attempt:
                 raise ClaimLostError(
                     f"the file of job {quote(self.job.name)} was replaced: expected attempt "
@@ -171,7 +181,10 @@ class ClaimedJob:
     def _save(self, log: bytes, event: str, values: Mapping[str, object]) -> None:
         record = encode_record(self._record(event, values))
         with self._writing():
-            self._joblist.save(self.job_id, self.job, log + record, before=self.claim.require_held)
+            data = self._joblist.save(
+                self.job_id, self.job, log + record, before=self.claim.require_held
+            )
+        self._written = (data, log + record) if len(data) <= _REMEMBERED_BYTES else None
 
     @property
     def log_as_claimed(self) -> bytes:

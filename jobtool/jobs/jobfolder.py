@@ -168,14 +168,18 @@ class JobFolder:
 
     def save(
         self, job_id: str, job: Job, log: bytes, *, before: Callable[[], None] | None = None
-    ) -> None:
-        """Replace a job file, atomically and durably. Only the holder of the claim may call this.
+    ) -> bytes:
+        """Replace a job file, atomically and durably; return its bytes.
+
+        Only the holder of the claim may call this.
 
         ``before`` is called right before the rename; an exception from it prevents the change.
         """
         reach("before the job file is changed")
-        replace_file(self.path_of(job_id), jobfile.encode(job, log), before=before)
+        data = jobfile.encode(job, log)
+        replace_file(self.path_of(job_id), data, before=before)
         reach("after the job file is changed")
+        return data
 
     def append(self, job_id: str, record: LogRecord, *, after_torn: bool = False) -> None:
         """Append a line to the log of a job. Only the holder of the claim may call this.

@@ -76,6 +76,12 @@ def _time(unit: int) -> bytes:
     return _struct((8, _STRUCT, _struct(is_utc, (2, _STRUCT, _struct((unit, _STRUCT, b"\0"))))))
 
 
+# The heads of three fields: a column's offset (2 of its chunk) and metadata (3), and the offset of
+# its page (9 of the metadata, after 7).
+_CHUNK_AT = bytes([2 << 4 | _I64])
+_CHUNK_METADATA = bytes([1 << 4 | _STRUCT])
+_PAGE_AT = bytes([2 << 4 | _I64])
+
 #: The physical type, the converted type of older readers and the logical type of each kind.
 _TYPES: dict[Kind, tuple[int, int | None, bytes]] = {
     "string": (_BYTE_ARRAY, 0, _struct((1, _STRUCT, b"\0"))),
@@ -103,19 +109,22 @@ class ParquetWriter:
 
     def write(self, columns: Sequence[Sequence[Any]]) -> None:
         """Write a group of rows: for each column its values, one for each row."""
-        rows, chunks, size = len(columns[0]), [], 0
+        rows, size = len(columns[0]), 0
+        pieces: list[bytes] = []
+        chunks: list[bytes] = []
         for (name, kind), values in zip(self._columns, columns, strict=True):
             page = _page(kind, values)
             codec, held = _UNCOMPRESSED, page
             if len(page) >= _SMALL_BYTES:
                 codec, held = _GZIP, gzip.compress(page, compresslevel=1, mtime=0)
-            head = _page_header(rows, len(page), len(held))
-            self._file.write(head)
-            self._file.write(held)
-            whole = len(head) + len(page)
-            chunks.append(self._chunk(name, kind, rows, codec, whole, len(head) + len(held)))
+            head, sizes = _page_header(rows, len(page), len(held), codec)
+            at = _number(self._at)
+            metadata = _chunk_begin(name, kind) + sizes + _PAGE_AT + at + b"\0"
+            chunks.append(_CHUNK_AT + at + _CHUNK_METADATA + metadata + b"\0")
+            pieces += head, held
             self._at += len(head) + len(held)
-            size += whole
+            size += len(head) + len(page)
+        self._file.write(b"".join(pieces))
         group = (
             (1, _LIST, _list(_STRUCT, chunks)),
             (2, _I64, _number(size)),
@@ -123,21 +132,6 @@ class ParquetWriter:
         )
         self._groups.append(_struct(*group))
         self._rows += rows
-
-    def _chunk(
-        self, name: str, kind: Kind, rows: int, codec: int, whole: int, compressed: int
-    ) -> bytes:
-        """Return the metadata of the column's page that begins here. Sizes include its header."""
-        at = _number(self._at)
-        metadata = _chunk_begin(name, kind) + _struct(
-            (4, _I32, _number(codec)),
-            (5, _I64, _number(rows)),
-            (6, _I64, _number(whole)),
-            (7, _I64, _number(compressed)),
-            (9, _I64, at),
-            before=3,
-        )
-        return _struct((2, _I64, at), (3, _STRUCT, metadata))
 
     def close(self) -> None:
         """Write the metadata, which stands at the end. The file stays open."""
@@ -190,21 +184,43 @@ def _data_header(rows: int) -> bytes:
     )
 
 
-def _page_header(rows: int, size: int, compressed: int) -> bytes:
+@lru_cache(maxsize=256)  # most columns are empty or of one width, so their sizes come again
+def _page_header(rows: int, size: int, compressed: int, codec: int) -> tuple[bytes, bytes]:
+    """Return a page's header, and the fields 4 to 7 of its column's metadata.
+
+    ``size`` and ``compressed`` are those of the page in bytes, without the header.
+    """
     sizes = ((2, _I32, _number(size)), (3, _I32, _number(compressed)))
-    return _struct((1, _I32, _number(0)), *sizes, (5, _STRUCT, _data_header(rows)))
+    header = _struct((1, _I32, _number(0)), *sizes, (5, _STRUCT, _data_header(rows)))
+    metadata = _struct(
+        (4, _I32, _number(codec)),
+        (5, _I64, _number(rows)),
+        (6, _I64, _number(len(header) + size)),
+        (7, _I64, _number(len(header) + compressed)),
+        before=3,
+    )
+    return header, metadata[:-1]  # without the end
 
 
 def _page(kind: Kind, values: Sequence[Any]) -> bytes:
     """Return the levels that say which values aren't null, and these values."""
     held = [value for value in values if value is not None]
-    if len(held) in (0, len(values)):  # one run of the same level
-        levels = _varint(len(values) << 1) + (b"\1" if held else b"\0")
+    if not held:
+        return _nulls(len(values))
+    if len(held) == len(values):  # one run of the same level
+        levels = _varint(len(values) << 1) + b"\1"
     else:  # a bit for each, in groups of 8
         groups = -(-len(values) // 8)
         bits = sum(1 << number for number, value in enumerate(values) if value is not None)
         levels = _varint(groups << 1 | 1) + bits.to_bytes(groups, "little")
-    return struct.pack("<I", len(levels)) + levels + _plain(kind, held)
+    return len(levels).to_bytes(4, "little") + levels + _plain(kind, held)
+
+
+@lru_cache(maxsize=16)
+def _nulls(count: int) -> bytes:
+    """Return the page of a column without any value."""
+    levels = _varint(count << 1) + b"\0"
+    return len(levels).to_bytes(4, "little") + levels
 
 
 def _plain(kind: Kind, values: Sequence[Any]) -> bytes:

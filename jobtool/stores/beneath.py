@@ -58,18 +58,34 @@ class Beneath:
 
     def open(self, path: str, *, make: bool = False) -> int:
         """Return a descriptor as ``folder`` does. The caller closes it."""
+        if not path:
+            return self._open_root(make=make)
         try:
-            descriptor = os.open(self._inside + path if path else self.root, _FOLDER)
+            descriptor = os.open(self._inside + path, _FOLDER)
         except OSError:
             return self._walk(path, make=make)  # makes it, or raises what is in the way
         try:
-            if not path or self.root == "/" or path_of(descriptor) == self._real(path):
+            if self.root == "/" or path_of(descriptor) == self._real(path):
                 return descriptor
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)
         return self._walk(path, make=make)
+
+    def open_root(self) -> int:
+        """Return a descriptor of the root, and keep where it is. The caller closes it.
+
+        Raises ``OSError``.
+        """
+        descriptor = os.open(self.root, _FOLDER)
+        try:
+            if self._real_inside is None:
+                self._real_inside = path_of(descriptor).rstrip("/") + "/"
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
 
     def holds(self, descriptor: int) -> bool:
         """Return True if an open file or folder lies below the root, however it was reached."""
@@ -102,7 +118,7 @@ class Beneath:
         here = self._open_root(make=make)
         walked = self._inside
         try:
-            for name in path.split("/") if path else ():
+            for name in path.split("/"):
                 if name in ("", ".", ".."):
                     raise FileError(f"{quote(path)}: expected a path below {quote(self.root)}")
                 below = self._step(here, name, walked + name, make=make)

@@ -17,6 +17,7 @@ from jobtool.stores.store import Proof, Store
 from jobtool.transfer.capacity import Capacity
 from jobtool.transfer.concurrency import FIRST_THREADS, Concurrency
 from jobtool.transfer.digests import read_digests, require_going, require_held
+from jobtool.transfer.keptthreads import KeptThreads
 from jobtool.transfer.ledger.uploadlog import UploadLog
 from jobtool.transfer.partqueue import PartQueues
 from jobtool.transfer.partranges import DEFAULT_PART_BYTES, part_size_for
@@ -92,6 +93,7 @@ class Copier:
         self.concurrency = Concurrency(
             threads, first=first_threads, has_waited=self.throttle.has_waited
         )
+        self.file_threads = KeptThreads("copy")
         self.capacity = Capacity(
             threads=threads,
             buffer_bytes=buffer_bytes,
@@ -100,7 +102,8 @@ class Copier:
         )
 
     def close(self) -> None:
-        """Wait for the threads that send parts, and end them."""
+        """Wait for the threads that send parts, and end all that are kept."""
+        self.file_threads.close()
         self.capacity.close()
 
     def copy(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from jobtool.errors import (
     ClaimLostError,
@@ -19,6 +20,7 @@ from jobtool.stop import Stop
 from jobtool.transfer.concurrency import Concurrency
 from jobtool.transfer.copy import Copied
 from jobtool.transfer.filetransfer import FileTransfer
+from jobtool.transfer.keptthreads import KeptThreads, Running
 from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.plan import MAX_FAILURES, Failure, Item
 from jobtool.transfer.together import Pace
@@ -49,6 +51,7 @@ class FileThreads:
         concurrency: Concurrency,
         stop: Stop,
         liveness: Liveness,
+        threads: KeptThreads,
         on_file: Callable[[Item, Copied], None] | None,
     ) -> None:
         self.failures: list[Failure] = list(ledger.plan.failures)
@@ -60,6 +63,7 @@ class FileThreads:
         self._concurrency = concurrency
         self._stop = stop
         self._liveness = liveness
+        self._threads = threads
         self._on_file = on_file
         self._lock = threading.Lock()
         self._doubtful_in_a_row = 0
@@ -98,29 +102,26 @@ class FileThreads:
         ``on_tick`` is called in this thread several times a second. The ledger is written to disk
         every second. Raises the errors of both, once the threads have ended.
         """
-        threads: list[threading.Thread] = []
+        threads: list[Running] = []
         work = self._files.ask_for if only_asks else self._files.transfer
 
         def grow_to(wanted: int) -> None:
-            for index in range(len(threads), min(wanted, count)):
-                name = f"copy-{index}"
-                thread = threading.Thread(target=self._work, args=(next_files, work), name=name)
+            while len(threads) < min(wanted, count):
                 try:
-                    thread.start()
+                    threads.append(self._threads.run(partial(self._work, next_files, work)))
                 except RuntimeError:  # a limit on threads
                     if not threads:
                         raise
                     return
-                threads.append(thread)
 
         last_flush = time.monotonic()
         try:
-            grow_to(self._concurrency.begin())
+            grow_to(self._concurrency.begin() if count > 1 else 1)
             with self._liveness.aside():
                 for thread in threads:  # more are added meanwhile
-                    while thread.is_alive():
-                        thread.join(TICK_SECONDS)
-                        grow_to(self._concurrency.adapted())
+                    while not thread.wait(TICK_SECONDS):
+                        if count > 1:  # one file has one thread: nothing is to be measured
+                            grow_to(self._concurrency.adapted())
                         on_tick()
                         if time.monotonic() - last_flush >= _FLUSH_SECONDS:
                             self._ledger.checkpoint()
@@ -130,7 +131,7 @@ class FileThreads:
             self.fatal = error
             self._files.queues.close()
             for thread in threads:
-                thread.join()
+                thread.wait()
             raise
 
     def _work(

@@ -7,6 +7,7 @@ Doing this again does no harm: a job that is taken up does it for all its folder
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import os
 from collections.abc import Iterator
@@ -42,12 +43,16 @@ def keep_folders(plan: Plan, *, threads: int, stop: Stop, notes: Notes) -> bool:
     if not supports(source, FolderAttributes) or not supports(destination, FolderAttributes):
         return True
     keeping = _Keeping(source, destination, notes)
-    with ThreadPoolExecutor(threads, thread_name_prefix="folders") as pool:  # starts none yet
-        folders = folders_of(plan)
+    folders = folders_of(plan)
+    with contextlib.ExitStack() as stack:
+        pool: ThreadPoolExecutor | None = None
         while some := list(islice(folders, FOLDERS_AT_A_TIME)):
             if stop.is_lost:
                 return False
             if len(some) > _FEW:
+                if pool is None:
+                    pool = ThreadPoolExecutor(threads, thread_name_prefix="folders")
+                    stack.enter_context(pool)
                 list(pool.map(keeping.keep, some))
             else:
                 for path in some:

@@ -101,6 +101,7 @@ class JobTransfer:
             concurrency=copier.concurrency,
             stop=stop,
             liveness=copier.liveness,
+            threads=copier.file_threads,
             on_file=on_file,
         )
         self._methods: MethodRuns | None = None

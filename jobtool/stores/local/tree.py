@@ -53,6 +53,8 @@ class Tree:
         """Open a folder of the tree for listing."""
         if self.links != "follow":
             return self.beneath.open(path)
+        if not path:
+            return self.beneath.open_root()
         return self._require_inside(os.open(self.full(path), _FOLDER), path)
 
     def open_file(self, path: str, flags: int = os.O_RDONLY) -> int:
