@@ -79,9 +79,8 @@ COLUMNS: Sequence[tuple[str, type]] = (
 NOTES = """
 - **parts, resumed**: a large file is sent in parts, and another worker sends only those that are
   missing. Without it each try sends a large file from its beginning.
-- **reads many small files at a time**, **writes many small files at a time**: from a store with the
-  one to a store with the other, small files are read, written, proven and given their names many by
-  one call. Without it they go one by one.
+- **reads many small files at a time**, **writes many small files at a time**: small files are read,
+  or written, proven and given their names, many by one call. Without it they go one by one.
 - **unfinished files are marked**: what a killed worker leaves lies beside the other files, with a
   mark by which `jobtool clean` and later workers know it. Elsewhere the service keeps it apart.
 - **takes files of programs**: the methods [rsync and scp](../how-to/ssh-programs.md),

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from jobtool.errors import (
     FileError,
+    JobtoolError,
     NotFoundError,
     NotYetError,
     SourceChangedError,
@@ -36,6 +37,7 @@ from jobtool.transfer.progress import Tally
 from jobtool.transfer.retry import Retry, Successes
 from jobtool.transfer.serverside import ServerSide
 from jobtool.transfer.together import Together, send_together
+from jobtool.transfer.whole import Sent
 
 
 class FileTransfer:
@@ -74,6 +76,7 @@ class FileTransfer:
         if policies.compression != "none":
             self._packing = Packing(ledger, copier, stop=stop)
         self._server_side = server_side if self._packing is None else None
+        self._errors: dict[int, JobtoolError] = {}  # of tries with others, by number
         self.together = Together(ledger, copier.throttle, policies)
         self._written = (-1, "")  # a time in seconds since 1970, and as text
 
@@ -85,12 +88,17 @@ class FileTransfer:
         the error of the last try.
         """
         own = Successes(self._retry.monotonic)
+        first_error = self._errors.pop(number, None)
 
         def one_try() -> tuple[Item, Copied] | None:
+            nonlocal first_error
             item, known = self._plan.item(number), self._ledger.known(number)
             phases = self._tally.phases
             phases.begin(number, item.entry.size, first=self._first_phase(number, item, known))
             try:
+                if first_error is not None:
+                    error, first_error = first_error, None
+                    raise error
                 copied = self._try(number, item, own, known)
                 if self._packing is not None and copied is not None:
                     self._packing.settle(
@@ -134,19 +142,21 @@ class FileTransfer:
         """Transfer small files together, and record their receipts.
 
         Returns them, and the numbers of those that ``transfer`` is to be called with: larger ones,
-        those that may be at the destination already, and those of which anything is unusual.
+        those that may be at the destination already, those of which anything is unusual, and those
+        whose try has failed. Raises ``ClaimLostError``.
         """
         items, others = self.together.choose(numbers)
         found: list[tuple[Item, Copied]] = []
         if not items:
             return found, others
         chosen = list(items.values())
-        route = chosen[0].route
-        with self._copier.liveness.working(chosen[0].source_url):
-            sent = send_together(route, chosen, self._copier.capacity, stop=self._stop)
-        self.together.note(route, sent)
-        for (number, item), one in zip(items.items(), sent, strict=True):
-            if one is None:
+        copier = self._copier
+        tried = send_together(chosen, copier.capacity, stop=self._stop, liveness=copier.liveness)
+        self.together.note(chosen[0].route, tried)
+        for (number, item), one in zip(items.items(), tried, strict=True):
+            if not isinstance(one, Sent):
+                if one is not None:
+                    self._errors[number] = one
                 others.append(number)
                 continue
             copied = copied_of(one)

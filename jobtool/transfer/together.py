@@ -1,25 +1,33 @@
-"""Sending many small files at a time, between stores that take less time for them so."""
+"""Sending many small files at a time, where a store takes less time for them so.
+
+The other store may take them one by one: what is done for all of them by one call still saves time.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from typing import TypeVar
 
 from msgspec.structs import replace
 
+from jobtool.errors import ClaimLostError, JobtoolError, StoppedError
+from jobtool.liveness import Liveness
 from jobtool.md5 import md5s_of
 from jobtool.stop import Stop
-from jobtool.stores.optional import KnowsMd5s, ReadsTogether, WritesTogether, supports
+from jobtool.stores.optional import ReadsTogether, WritesTogether, supports
+from jobtool.stores.store import Attributes, Content, Proof
 from jobtool.transfer.capacity import Capacity
 from jobtool.transfer.decision import Action, decide, may_replace
-from jobtool.transfer.digests import require_held
+from jobtool.transfer.digests import Paced, require_held, require_recorded
 from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.plan import Item, Route
 from jobtool.transfer.policies import Policies
 from jobtool.transfer.serverside import service_of
 from jobtool.transfer.throttle import Throttle
-from jobtool.transfer.whole import Sent
+from jobtool.transfer.whole import Sent, write_data
 
 #: How many bytes of files are in memory at a time, at most. Larger files are sent one by one.
 MOST_BYTES = 1024 * 1024
@@ -32,7 +40,13 @@ _MOST_COUNT = 64
 
 #: A thread takes more files if it needs less than the first for those it has, fewer if it needs
 #: more than the second. So it stops soon where storage is slow.
-_SHORT_SECONDS, _LONG_SECONDS = 0.025, 0.1
+_SHORT_SECONDS, _LONG_SECONDS = 0.02, 0.08
+
+
+#: What came of a file: it was sent, its try has failed, or it is to be tried alone.
+Tried = Sent | JobtoolError | None
+
+T = TypeVar("T")
 
 
 class Pace:
@@ -86,10 +100,10 @@ class Together:
                 others.append(number)
         return items, others
 
-    def note(self, route: Route, sent: Sequence[Sent | None]) -> None:
+    def note(self, route: Route, tried: Sequence[Tried]) -> None:
         """Record what came of chosen files. Once stores have left many, no others are chosen."""
-        is_any_sent = any(one is not None for one in sent)
-        left = 0 if is_any_sent else self._left.get(id(route), 0) + len(sent)
+        is_any_sent = any(isinstance(one, Sent) for one in tried)
+        left = 0 if is_any_sent else self._left.get(id(route), 0) + len(tried)
         self._left[id(route)] = left
         if left >= MOST_LEFT_IN_A_ROW:
             self._routes[id(route)] = False
@@ -99,12 +113,8 @@ class Together:
         known = self._routes.get(id(route))
         if known is None:
             source, destination = route.source, route.destination
-            known = self._routes[id(route)] = (
-                supports(source, ReadsTogether)
-                and supports(destination, WritesTogether)
-                and not supports(source, KnowsMd5s)
-                and service_of(source, destination) is None
-            )
+            is_any = supports(source, ReadsTogether) or supports(destination, WritesTogether)
+            known = self._routes[id(route)] = is_any and service_of(source, destination) is None
         return known and self.is_on
 
     def _is_to_be_sent(self, number: int) -> bool:
@@ -114,30 +124,94 @@ class Together:
 
 
 def send_together(
-    route: Route, items: Sequence[Item], capacity: Capacity, *, stop: Stop
-) -> list[Sent | None]:
-    """Send whole files of one route. None stands for one that must be sent alone.
+    items: Sequence[Item], capacity: Capacity, *, stop: Stop, liveness: Liveness
+) -> list[Tried]:
+    """Send whole files of one route: many by one call where a store can, else one by one.
 
-    Raises ``ClaimLostError``.
+    An error or a stop ends it for the files after that one, which aren't tried. Raises
+    ``ClaimLostError``.
     """
-    source, destination = route.source, route.destination
-    assert supports(source, ReadsTogether), "see Together.choose"
-    assert supports(destination, WritesTogether), "see Together.choose"
-    sent: list[Sent | None] = [None] * len(items)
+    tried: list[Tried] = [None] * len(items)
     with capacity.budget.holding(sum(item.entry.size for item in items)):
-        contents = source.read_together([item.entry for item in items])
-        read = {
-            at: content
-            for at, content in enumerate(contents)
-            if content is not None and content.attributes.md5 is None
-        }
-        md5s = md5s_of([content.data for content in read.values()])
-        files = [
-            (items[at].destination_path, content.data, replace(content.attributes, md5=md5))
-            for (at, content), md5 in zip(read.items(), md5s, strict=True)
-        ]
-        require_held(stop, items[0])
-        for at, md5, proof in zip(read, md5s, destination.write_together(files), strict=True):
-            if proof is not None:
-                sent[at] = Sent(md5=md5, proof=proof, version=read[at].version)
-    return sent
+        read: dict[int, Content] = {}
+        for at, found in enumerate(_read(items, stop, liveness)):
+            if isinstance(found, Content):
+                read[at] = found
+            else:
+                tried[at] = found
+        md5s = dict(zip(read, md5s_of([content.data for content in read.values()]), strict=True))
+        files = []
+        for at, content in read.items():
+            try:
+                require_recorded(items[at], recorded=content.attributes.md5, found=md5s[at])
+            except JobtoolError as error:
+                tried[at] = error
+            else:
+                attributes = replace(content.attributes, md5=md5s[at])
+                files.append((at, items[at], content.data, attributes))
+        for at, proof in _write(files, capacity, stop, liveness):
+            if isinstance(proof, Proof):
+                tried[at] = Sent(md5=md5s[at], proof=proof, version=read[at].version)
+            else:
+                tried[at] = proof
+    return tried
+
+
+def _read(
+    items: Sequence[Item], stop: Stop, liveness: Liveness
+) -> Iterable[Content | JobtoolError | None]:
+    source = items[0].route.source
+    if supports(source, ReadsTogether):
+        with liveness.working(items[0].source_url):
+            return source.read_together([item.entry for item in items])
+
+    def read(item: Item) -> Content:
+        return source.read(item.entry, 0, item.entry.size)
+
+    return _each([(item, partial(read, item)) for item in items], stop, liveness)
+
+
+def _write(
+    files: Sequence[tuple[int, Item, bytes | memoryview, Attributes]],
+    capacity: Capacity,
+    stop: Stop,
+    liveness: Liveness,
+) -> Iterable[tuple[int, Proof | JobtoolError | None]]:
+    if not files:
+        return ()
+    numbers = [at for at, *_ in files]
+    first = files[0][1]
+    destination = first.route.destination
+    if supports(destination, WritesTogether):
+        require_held(stop, first)
+        with liveness.working(first.source_url):
+            new = [(item.destination_path, data, attributes) for _, item, data, attributes in files]
+            return zip(numbers, destination.write_together(new), strict=True)
+
+    def write(item: Item, data: bytes | memoryview, attributes: Attributes) -> Proof:
+        return write_data(item, data, attributes, stop, Paced(capacity.throttle, item, stop))
+
+    each = [(item, partial(write, item, data, attributes)) for _, item, data, attributes in files]
+    return zip(numbers, _each(each, stop, liveness), strict=True)
+
+
+def _each(
+    calls: Iterable[tuple[Item, Callable[[], T]]], stop: Stop, liveness: Liveness
+) -> Iterator[T | JobtoolError | None]:
+    """Yield the results of a call for each file. After an error or a stop no other is made."""
+    is_over = False
+    for item, call in calls:
+        if is_over or stop.is_set():
+            yield None
+            continue
+        found: T | JobtoolError | None = None
+        try:
+            with liveness.working(item.source_url):
+                found = call()
+        except ClaimLostError:
+            raise
+        except StoppedError:
+            is_over = True
+        except JobtoolError as error:
+            is_over, found = True, error
+        yield found

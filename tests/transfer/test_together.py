@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from jobtool.errors import ClaimLostError, StoreError
+from jobtool.errors import ClaimLostError, SourceDigestError, StoreError
 from jobtool.jobs.journal import Journal
 from jobtool.jobs.records import Receipt
 from jobtool.md5 import md5_of
 from jobtool.stop import Stop
 from jobtool.stores.local import LocalStore, small
 from jobtool.stores.memory import Memory, MemoryStore
+from jobtool.testing.faults import Fault
+from jobtool.testing.faulty_store import FaultyStore
 from jobtool.transfer import filetransfer
 from jobtool.transfer.copy import Copier
 from jobtool.transfer.filequeue import FileQueue
@@ -26,6 +30,8 @@ from jobtool.transfer.retry import Retry
 from jobtool.transfer.run import JobTransfer
 from jobtool.transfer.throttle import Throttle
 from jobtool.transfer.together import MOST_BYTES, Pace
+from jobtool.transfer.whole import Sent
+from tests.stores.raw import MemoryRaw
 from tests.transfer.states import make_ledger
 from tests.trees import contents, write
 
@@ -54,8 +60,8 @@ class World:
             write(folder / "in" / f"{number % 3}" / f"{number}", b"%d" % number * number)
         (folder / "out").mkdir()
 
-    def run(self, *, if_exists="verify", destination=None, throttle=None):
-        source = LocalStore(str(self.folder / "in"), links=self.links)
+    def run(self, *, if_exists="verify", source=None, destination=None, throttle=None):
+        source = source or LocalStore(str(self.folder / "in"), links=self.links)
         out = destination or LocalStore(str(self.folder / "out"), owner="we")
         plan = Plan()
         plan.is_tree = True
@@ -105,10 +111,10 @@ def together(monkeypatch):
     counts = []
     inner = filetransfer.send_together
 
-    def send_together(route, items, capacity, *, stop):
-        sent = inner(route, items, capacity, stop=stop)
-        counts.append(sum(one is not None for one in sent))
-        return sent
+    def send_together(*arguments, **named):
+        tried = inner(*arguments, **named)
+        counts.append(sum(isinstance(one, Sent) for one in tried))
+        return tried
 
     monkeypatch.setattr(filetransfer, "send_together", send_together)
     return counts
@@ -210,7 +216,7 @@ def test_nothing_is_written_once_the_claim_is_lost(way, tmp_path, monkeypatch):
         return found
 
     monkeypatch.setattr(LocalStore, "read_together", read_together)
-    with pytest.raises(ClaimLostError):
+    with pytest.raises(ClaimLostError) if way == "extension" else contextlib.nullcontext():
         world.run()
     assert contents(tmp_path / "out") == {}
     assert world.receipts() == {}
@@ -252,12 +258,101 @@ def test_a_store_that_takes_no_more_leaves_each_file_to_the_usual_way(tmp_path, 
     assert len(together) < COUNT / 2, "after many no others are tried"
 
 
-def test_files_for_other_stores_go_alone(tmp_path, together):
-    world = World(tmp_path)
+def in_memory(world, store=MemoryStore):
+    """The source as a store that reads its files one by one."""
     memory = Memory()
-    assert world.run(destination=MemoryStore(memory, "memory://b")).is_complete
-    assert len(memory.files) == COUNT
-    assert together == []
+    for path, data in contents(world.folder / "in").items():
+        MemoryRaw(memory, "").write(path, data, mtime_ns=1)
+    return store(memory, "memory://a")
+
+
+@pytest.mark.parametrize("side", ["source", "destination", "both"])
+def test_it_is_enough_if_one_of_the_stores_takes_files_together(way, tmp_path, together, side):
+    world, out = World(tmp_path), Memory()
+    stores = {}
+    if side != "destination":
+        stores["source"] = in_memory(world)
+    if side != "source":
+        stores["destination"] = MemoryStore(out, "memory://b")
+    assert world.run(**stores).is_complete
+    if side == "source":
+        world.assert_perfect()
+    else:
+        assert {path: file[0] for path, file in out.files.items()} == contents(tmp_path / "in")
+    if side == "both":
+        assert together == []
+    elif way == "extension":
+        assert sum(together) > COUNT / 2
+
+
+@pytest.mark.parametrize(("times", "left"), [(1, 0), (2, 0), (3, 1)])
+@pytest.mark.parametrize("method", ["read", "write"])
+def test_an_error_for_one_of_them_is_the_first_of_its_tries(tmp_path, method, times, left):
+    world, out = World(tmp_path), Memory()
+    fault = Fault(method=method, path="1/31", error=StoreError("busy"), times=times)
+    if method == "read":
+        faulty = FaultyStore(in_memory(world), [fault])
+        transfer = world.run(source=faulty)
+        arrived = contents(tmp_path / "out")
+    else:
+        faulty = FaultyStore(MemoryStore(out, "memory://b"), [fault])
+        transfer = world.run(destination=faulty)
+        arrived = {path: file[0] for path, file in out.files.items()}
+    assert len(faulty.faults_left) == left, "two tries were made"
+    assert [str(failure.error) for failure in transfer.failures] == ["busy"] * (times > 1)
+    wanted = contents(tmp_path / "in")
+    if times > 1:
+        del wanted["1/31"]
+    assert arrived == wanted
+    assert faulty.calls[method] < 2 * COUNT
+
+
+def test_a_digest_of_the_source_that_does_not_fit_fails_that_file_alone(tmp_path):
+    class Recorded(MemoryStore):
+        def read(self, entry, offset, length):
+            content = super().read(entry, offset, length)
+            md5 = md5_of(b"other" if entry.path == "1/31" else content.data)
+            return replace(content, attributes=replace(content.attributes, md5=md5))
+
+    world = World(tmp_path)
+    transfer = world.run(source=in_memory(world, Recorded))
+    (failure,) = transfer.failures
+    assert isinstance(failure.error, SourceDigestError)
+    wanted = contents(tmp_path / "in")
+    del wanted["1/31"]
+    assert contents(tmp_path / "out") == wanted
+
+
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_what_arrived_before_a_stop_has_its_receipts(tmp_path, side):
+    class Stopping(MemoryStore):
+        count = 0
+
+        def note(self):
+            self.count += 1
+            if self.count == 30:
+                world.stop.set("enough")
+
+        def read(self, entry, offset, length):
+            self.note()
+            return super().read(entry, offset, length)
+
+        def write(self, path, chunks, attributes):
+            self.note()
+            return super().write(path, chunks, attributes)
+
+    world, out = World(tmp_path), Memory()
+    stores = {"destination": Stopping(out, "memory://b")}
+    if side == "source":
+        stores = {"source": in_memory(world, Stopping)}
+    transfer = world.run(**stores)
+    assert not transfer.is_complete
+    assert transfer.failures == []
+    arrived = out.files if side == "destination" else contents(tmp_path / "out")
+    assert 20 < len(arrived) < 60
+    roots = ("memory://b/", f"{tmp_path}/out/")
+    assert {path.removeprefix(root) for path in world.receipts() for root in roots} >= {*arrived}
+    assert len(world.receipts()) == len(arrived)
 
 
 def test_files_go_alone_as_long_as_there_is_a_limit_on_their_speed(tmp_path, together):
