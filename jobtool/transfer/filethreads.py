@@ -62,6 +62,7 @@ class FileThreads:
         self._on_file = on_file
         self._lock = threading.Lock()
         self._doubtful_in_a_row = 0
+        self._running = 0
 
     @property
     def may_go_on(self) -> bool:
@@ -98,10 +99,11 @@ class FileThreads:
         """
         threads: list[threading.Thread] = []
         work = self._files.ask_for if only_asks else self._files.transfer
+        self._running = 0
 
         def grow_to(wanted: int) -> None:
-            for index in range(len(threads), min(wanted, count)):
-                name = f"copy-{index}"
+            while self._running < min(wanted, count):
+                name = f"copy-{len(threads)}"
                 thread = threading.Thread(target=self._work, args=(next_file, work), name=name)
                 try:
                     thread.start()
@@ -110,10 +112,12 @@ class FileThreads:
                         raise
                     return
                 threads.append(thread)
+                with self._lock:
+                    self._running += 1
 
         last_flush = time.monotonic()
         try:
-            grow_to(self._concurrency.begin())
+            grow_to(self._concurrency.begin(count))
             with self._liveness.aside():
                 for thread in threads:  # more are added meanwhile
                     while thread.is_alive():
@@ -136,7 +140,7 @@ class FileThreads:
         next_file: Callable[[], int | None],
         work: Callable[[int], tuple[Item, Copied] | None],
     ) -> None:
-        while self.may_go_on:
+        while self.may_go_on and not self._is_one_too_many():
             number = next_file()
             if number is None:
                 return
@@ -157,6 +161,15 @@ class FileThreads:
                 self.fail(number, error)
             except BaseException as error:  # raised again in the main thread
                 self.fatal = error
+
+    def _is_one_too_many(self) -> bool:
+        """Return True for a thread that is to end, since fewer are wanted now."""
+        if self._running <= self._concurrency.wanted:
+            return False
+        with self._lock:
+            is_one = self._running > self._concurrency.wanted
+            self._running -= is_one
+            return is_one
 
     def _succeed(self, item: Item, copied: Copied) -> None:
         with self._lock:

@@ -12,8 +12,10 @@ from jobtool.errors import (
     FileError,
     NotFoundError,
     NotYetError,
+    ServerError,
     SourceChangedError,
     StoreError,
+    UnreachableError,
 )
 from jobtool.jobs.forms import ENDINGS
 from jobtool.jobs.records import Receipt
@@ -100,6 +102,9 @@ class FileTransfer:
                 return None if copied is None else (item, copied)
             except SourceChangedError:
                 self._list_again(number, item)
+                raise
+            except (ServerError, UnreachableError):
+                self._copier.concurrency.note_trouble()
                 raise
             finally:
                 phases.end(number)
