@@ -30,9 +30,14 @@ _LEAST_GAIN = 1.2
 #: new threads connect first. Then as many at least are measured.
 _SETTLING = 2
 
-#: How long no more threads are tried after they didn't help, in seconds: twice as long each time.
+#: How long no more threads are tried after they didn't help, in seconds: twice as long each time,
+#: and at least so many times as long as that number was in use.
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 64.0
+_PAUSES_TO_TRY = 4
+
+#: In how many runs more threads must turn out to help. Most runs judge them in a moment.
+_RUNS_TO_TRY = 3
 
 #: With so many small files at a time a process may have several hundred files open.
 _OPEN_FILES = 1024
@@ -113,6 +118,8 @@ class Concurrency:
         self._is_troubled = False
         self._of_use = self.most_small
         self._before: tuple[int, _Rate] | None = None  # a doubling that isn't judged yet
+        self._set_at = monotonic()
+        self._runs = 0  # begun since then
         self._pause = _FIRST_PAUSE_SECONDS
         self._try_at = float("-inf")
         self._measured_from: _Mark | None = None
@@ -134,6 +141,9 @@ class Concurrency:
         """
         self._of_use = self.most_small if of_use is None else of_use
         self._begin_look()
+        self._runs += 1
+        if self._before is not None and self._runs > _RUNS_TO_TRY:
+            self._step_back(to=self._before[0])
         return self.wanted
 
     def expect(self, size: int) -> None:
@@ -200,7 +210,9 @@ class Concurrency:
 
     def _step_back(self, *, to: int) -> None:
         """Use fewer threads, but no fewer than for files of any size, and try no more for now."""
-        self._try_at = self._monotonic() + self._pause
+        now = self._monotonic()
+        pause = max(self._pause, _PAUSES_TO_TRY * (now - self._set_at))
+        self._try_at = now + min(pause, _LONGEST_PAUSE_SECONDS)
         if self.wanted > self._most:
             self._set(max(to, self._most))
             self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
@@ -208,6 +220,7 @@ class Concurrency:
     def _set(self, wanted: int) -> None:
         self.wanted = wanted
         self._before = None
+        self._set_at, self._runs = self._monotonic(), 0
         self._measure_anew()
 
     def _measure_anew(self) -> None:
