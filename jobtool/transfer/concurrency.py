@@ -17,6 +17,10 @@ MOST_SMALL_FILES = 64
 #: threads wait for storage or a network, and more of them help.
 _WAITING_BELOW = 0.8
 
+#: The same for more than the usual number. What uses more can't gain much before it needs a whole
+#: CPU, and on a busy machine a process that only waits for a CPU uses less than one, too.
+_WAITING_MUCH_BELOW = 0.6
+
 #: Larger files spend their time in calls that don't hold Python's lock: reading, hashing, sending.
 LARGE_BYTES = 1024 * 1024
 
@@ -201,7 +205,7 @@ class Concurrency:
                 return
             self._before = None
         is_room = self.wanted < min(self.most_small, self._of_use)
-        if may_grow and is_room and rate.cpus < _WAITING_BELOW and mark.at >= self._try_at:
+        if may_grow and is_room and rate.cpus < _WAITING_MUCH_BELOW and mark.at >= self._try_at:
             before = self.wanted
             self._set(min(2 * before, self.most_small))
             self._before = before, rate
