@@ -30,6 +30,9 @@ _LOOK_SECONDS = 0.05
 #: Twice as many threads must do so many times the files in a second, or they aren't kept.
 _LEAST_GAIN = 1.2
 
+#: If they do fewer than so many times the files, as well as can be told by then, that ends at once.
+_HARM = 0.75
+
 #: For how many files of each thread nothing is measured after a change: some began before it, and
 #: new threads connect first. Then as many at least are measured.
 _SETTLING = 2
@@ -126,6 +129,7 @@ class Concurrency:
         self._runs = 0  # begun since then
         self._pause = _FIRST_PAUSE_SECONDS
         self._try_at = float("-inf")
+        self._changed = self._mark()  # the last doubling, or the beginning of a run after it
         self._measured_from: _Mark | None = None
         self._settled_at = 0
         self._begin_look()
@@ -192,6 +196,12 @@ class Concurrency:
 
     def _adapt_to_rate(self, mark: _Mark, *, may_grow: bool) -> None:
         """Judge the last doubling, and double again, once enough is measured."""
+        if self._before is not None:
+            before, its_rate = self._before
+            usual = its_rate.files * (mark.at - self._changed.at)
+            if self.wanted <= usual and mark.files - self._changed.files < _HARM * usual:
+                self._step_back(to=before)
+                return
         start = self._measured_from
         if start is None or mark.at - start.at < _LOOK_SECONDS:
             return
@@ -228,6 +238,7 @@ class Concurrency:
         self._measure_anew()
 
     def _measure_anew(self) -> None:
+        self._changed = self._mark()
         self._measured_from = None
         self._settled_at = self._files + _SETTLING * self.wanted
 

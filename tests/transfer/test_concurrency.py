@@ -179,6 +179,18 @@ def test_the_number_before_is_kept_if_more_threads_do_no_more() -> None:
     assert Storage(most_files=800).run(100.0).count(16) > 900
 
 
+class Overrun(Storage):
+    """Storage that does less if more than 16 files are under way."""
+
+    def rate(self, threads: int) -> float:
+        return 200 if threads > 16 else 800
+
+
+def test_threads_that_do_harm_end_at_once() -> None:
+    assert Overrun().run(0.5)[-2:] == [32, 16]
+    assert Overrun().run(100.0).count(16) > 980
+
+
 def test_smaller_files_alone_are_no_gain() -> None:
     storage = Storage(most_files=500, size=10_000)
     assert storage.run(0.5)[-1] == 32  # a try, that isn't judged yet
