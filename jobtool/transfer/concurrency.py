@@ -33,9 +33,11 @@ _LEAST_GAIN = 1.2
 #: If they do fewer than so many times the files, as well as can be told by then, that ends at once.
 _HARM = 0.75
 
-#: For how many files of each thread nothing is measured after a change: some began before it, and
-#: new threads connect first. Then as many at least are measured.
-_SETTLING = 2
+#: For how many files of each thread nothing is measured after a change, since they began before it,
+#: and how many of each are measured at least: files end in waves, and a wave more or less must not
+#: decide.
+_SETTLING = 1
+_MEASURED = 3
 
 #: How long no more threads are tried after they didn't help, in seconds: twice as long each time,
 #: and at least so many times as long as that number was in use.
@@ -205,7 +207,7 @@ class Concurrency:
         start = self._measured_from
         if start is None or mark.at - start.at < _LOOK_SECONDS:
             return
-        if mark.files - start.files < _SETTLING * self.wanted:
+        if mark.files - start.files < _MEASURED * self.wanted:
             return
         rate = _rate(start, mark)
         if self._before is not None:

@@ -136,7 +136,7 @@ class Storage:
 
     def run(self, seconds: float, *, count: int = 64, trouble_above: int = 1000) -> list[int]:
         """Transfer small steps of a job; return the numbers that there were."""
-        steps, told = 5, len(self.numbers)
+        steps, told = 20, len(self.numbers)
         wanted = self.concurrency.begin(count)
         for _ in range(round(10 * seconds)):
             for _ in range(steps):
