@@ -31,7 +31,7 @@ _LOOK_SECONDS = 0.05
 _LEAST_GAIN = 1.2
 
 #: If they do fewer than so many times the files, as well as can be told by then, that ends at once.
-_HARM = 0.75
+_HARM = 0.6
 
 #: For how many files of each thread nothing is measured after a change, since they began before it,
 #: and how many of each are measured at least: files end in waves, and a wave more or less must not
@@ -201,7 +201,7 @@ class Concurrency:
         if self._before is not None:
             before, its_rate = self._before
             usual = its_rate.files * (mark.at - self._changed.at)
-            if self.wanted <= usual and mark.files - self._changed.files < _HARM * usual:
+            if 2 * self.wanted <= usual and mark.files - self._changed.files < _HARM * usual:
                 self._step_back(to=before)
                 return
         start = self._measured_from
