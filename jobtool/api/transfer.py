@@ -96,7 +96,8 @@ def transfer_jobs(
 
     Args:
         joblist: The folder, or an open joblist.
-        threads: How many files at a time at most, 1 to 256; 16 by default.
+        threads: How many files at a time at most, 1 to 256. By default 16, and up to 64 small ones
+            while that is faster.
         jobs: Only these jobs, by name; None for all. An empty collection is an error. ``exit_code``
             is about these alone.
         match: Only jobs whose names match one of these globs, such as ``plate1*``.

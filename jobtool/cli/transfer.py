@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 @click.option(
     "--threads",
     type=click.IntRange(1, 256),
-    help="Files at a time in this worker, at most. [default: 16, or joblist.toml's]",
+    help="Files at a time in this worker, at most. [default: joblist.toml's, or 16, and up to 64 "
+    "small ones while that is faster]",
 )
 @choice_options
 @click.option(

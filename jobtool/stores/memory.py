@@ -46,7 +46,7 @@ class Memory(msgspec.Struct):
 class MemoryStore:
     """A store whose files are in a ``Memory``, under a prefix."""
 
-    capabilities = Capabilities(cheap_reads=True, keeps=KEEP_ALL)
+    capabilities = Capabilities(cheap_reads=True, keeps=KEEP_ALL, takes_many=True)
 
     def __init__(self, memory: Memory, url: str, prefix: str = "") -> None:
         self.memory = memory

@@ -72,8 +72,9 @@ class Copier:
 
     Files smaller than ``part_bytes`` are written whole, larger ones in parts of at least that
     size, or as a stream to a store that doesn't take parts. ``threads`` files are copied at a time
-    at most, ``first_threads`` to begin with. Over all files ``threads`` parts are sent at a time,
-    but no more than fit in ``buffer_bytes``, or two if that is more. ``liveness`` watches the
+    at most, or ``small_files`` small ones if that is more, and ``first_threads`` to begin with.
+    Over all files ``threads`` parts are sent at a time, but no more than fit in ``buffer_bytes``,
+    or two if that is more. ``liveness`` watches the
     threads that copy. ``throttle`` has the limits on what they move in a second.
     """
 
@@ -81,6 +82,7 @@ class Copier:
         self,
         *,
         threads: int,
+        small_files: int | None = None,
         first_threads: int = FIRST_THREADS,
         part_bytes: int = DEFAULT_PART_BYTES,
         buffer_bytes: int = DEFAULT_BUFFER_BYTES,
@@ -91,7 +93,10 @@ class Copier:
         self.liveness = liveness or Liveness()
         self.throttle = throttle or Throttle()
         self.concurrency = Concurrency(
-            threads, first=first_threads, has_waited=self.throttle.has_waited
+            threads,
+            most_small=small_files,
+            first=first_threads,
+            has_waited=self.throttle.has_waited,
         )
         self.file_threads = KeptThreads("copy")
         self.capacity = Capacity(

@@ -21,6 +21,11 @@ class FileQueue:
     def __len__(self) -> int:
         return len(self._numbers) - self._front
 
+    def first(self) -> int | None:
+        """Return the first file without removing it; return None if there is none."""
+        with self._lock:
+            return self._numbers[self._front] if self._front < len(self._numbers) else None
+
     def pop_first(self, most: int = 1) -> Sequence[int]:
         """Remove and return the first files, at most ``most``; return none if there are none.
 

@@ -67,6 +67,7 @@ class FileThreads:
         self._on_file = on_file
         self._lock = threading.Lock()
         self._doubtful_in_a_row = 0
+        self._running = 0
 
     @property
     def may_go_on(self) -> bool:
@@ -104,19 +105,22 @@ class FileThreads:
         """
         threads: list[Running] = []
         work = self._files.ask_for if only_asks else self._files.transfer
+        self._running = 0
 
         def grow_to(wanted: int) -> None:
-            while len(threads) < min(wanted, count):
+            while self._running < min(wanted, count):
                 try:
                     threads.append(self._threads.run(partial(self._work, next_files, work)))
                 except RuntimeError:  # a limit on threads
                     if not threads:
                         raise
                     return
+                with self._lock:
+                    self._running += 1
 
         last_flush = time.monotonic()
         try:
-            grow_to(self._concurrency.begin() if count > 1 else 1)
+            grow_to(self._concurrency.begin(count) if count > 1 else 1)
             with self._liveness.aside():
                 for thread in threads:  # more are added meanwhile
                     while not thread.wait(TICK_SECONDS):
@@ -140,7 +144,7 @@ class FileThreads:
         work: Callable[[int], tuple[Item, Copied] | None],
     ) -> None:
         pace = Pace() if work == self._files.transfer and self._files.together.is_on else None
-        while self.may_go_on:
+        while self.may_go_on and not self._is_one_too_many():
             numbers = next_files(1 if pace is None else pace.count)
             if not numbers:
                 return
@@ -185,6 +189,15 @@ class FileThreads:
         except BaseException as error:  # raised again in the main thread
             self.fatal = error
         return True
+
+    def _is_one_too_many(self) -> bool:
+        """Return True for a thread that is to end, since fewer are wanted now."""
+        if self._running <= self._concurrency.wanted:
+            return False
+        with self._lock:
+            is_one = self._running > self._concurrency.wanted
+            self._running -= is_one
+            return is_one
 
     def _succeed(self, item: Item, copied: Copied) -> None:
         with self._lock:

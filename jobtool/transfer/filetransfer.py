@@ -14,8 +14,10 @@ from jobtool.errors import (
     JobtoolError,
     NotFoundError,
     NotYetError,
+    ServerError,
     SourceChangedError,
     StoreError,
+    UnreachableError,
 )
 from jobtool.jobs.forms import ENDINGS
 from jobtool.jobs.records import Receipt
@@ -111,6 +113,9 @@ class FileTransfer:
                 return None if copied is None else (item, copied)
             except SourceChangedError:
                 self._list_again(number, item)
+                raise
+            except (ServerError, UnreachableError):
+                self._copier.concurrency.note_trouble()
                 raise
             finally:
                 phases.end(number)

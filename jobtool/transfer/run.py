@@ -37,12 +37,13 @@ HEAD_START_SECONDS = 0.2
 class JobTransfer:
     """Transfers the files of a ledger that aren't proven yet.
 
-    ``stop`` ends it early: files under way are finished, files in parts are left after the parts
-    under way, and no other file is begun. ``consumer`` gives work to others. ``on_file`` is called
-    from the threads with each file that has arrived. ``listing`` is given for a plan that isn't
-    listed yet, with an empty destination and no records. Small files are then sent while it is
-    listed. ``on_listed`` is called after that. ``methods`` get the files first, phase by phase;
-    without them all files are left to jobtool's own.
+    Up to ``threads`` files are under way at a time, or as many small ones as ``copier`` has in mind
+    if the stores take many. ``stop`` ends it early: files under way are finished, files in parts
+    are left after the parts under way, and no other file is begun. ``consumer`` gives work to
+    others. ``on_file`` is called from the threads with each file that has arrived. ``listing`` is
+    given for a plan that isn't listed yet, with an empty destination and no records. Small files
+    are then sent while it is listed. ``on_listed`` is called after that. ``methods`` get the files
+    first, phase by phase; without them all files are left to jobtool's own.
     """
 
     def __init__(
@@ -261,7 +262,7 @@ class JobTransfer:
                     self._threads,
                     self._copier,
                     stop=self._stop,
-                    count=self._thread_count,
+                    count=self._most_files,
                     on_tick=lambda: on_tick(self.progress),
                 )
         except StoppedError:
@@ -311,8 +312,18 @@ class JobTransfer:
                 self._absorb_returned(queue, reclaim=False)
                 self._consumer.consume(queue, self._parts, may_take=self._threads.may_go_on)
 
-        count = min(self._thread_count, len(queue))
+        first = queue.first()
+        if first is not None:
+            self._copier.concurrency.expect(self._plan.size_of(first))
+        count = min(self._most_files, len(queue))
         self._threads.run(queue.pop_first, count, on_tick=tick)
+
+    @property
+    def _most_files(self) -> int:
+        """How many files may be under way at most."""
+        stores = (end for route in self._plan.routes for end in (route.source, route.destination))
+        takes_many = all(store.capabilities.takes_many for store in stores)
+        return self._copier.concurrency.most_small if takes_many else self._thread_count
 
     def _absorb_returned(self, queue: FileQueue, *, reclaim: bool) -> bool:
         """Record the files that others have done, and queue those that they haven't done.

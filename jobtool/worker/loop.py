@@ -242,6 +242,7 @@ class Worker:
     def _work_on(self, job_ids: list[str], claims: Claims) -> None:
         copier = Copier(
             threads=self._options.threads,
+            small_files=self._options.small_files,
             part_bytes=self._options.part_bytes or DEFAULT_PART_BYTES,
             liveness=self._liveness,
             throttle=self._limits.throttle,

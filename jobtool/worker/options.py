@@ -17,6 +17,7 @@ from jobtool.methods.method import OWN_METHODS, STREAM
 from jobtool.methods.plugins import AUTO, named_methods
 from jobtool.stop import Stop
 from jobtool.stores.preserve import KEEP_BY_DEFAULT, attributes_to_keep
+from jobtool.transfer.concurrency import most_small_files
 from jobtool.transfer.packing.codecs import require_usable
 from jobtool.transfer.policies import IfExists, IfGone, Policies, Verify
 from jobtool.transfer.retry import DEFAULT_PATIENCE_SECONDS, Retry
@@ -101,10 +102,12 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
 class ResolvedOptions(WorkerOptions, frozen=True, kw_only=True):
     """The same options with everything decided; ``part_bytes`` None is the copier's default.
 
+    ``small_files`` is how many small files at a time there may be if that is more than ``threads``.
     ``is_auto`` says that ``methods`` are those that ``auto`` stands for.
     """
 
     threads: int = DEFAULT_THREADS
+    small_files: int | None = None
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     patience_seconds: float = DEFAULT_PATIENCE_SECONDS
     if_exists: IfExists = "verify"
@@ -172,6 +175,7 @@ def resolve_options(options: WorkerOptions, settings: TransferSettings) -> Resol
     compression = decided.get("compression", "none")
     methods = named_methods(asked, compression)
     decided |= {
+        "small_files": None if "threads" in decided else most_small_files(),
         "methods": methods,
         "is_auto": AUTO in asked,
         "share": options.share and shares_with(methods),

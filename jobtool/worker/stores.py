@@ -18,7 +18,7 @@ def worker_stores(joblist: JobList, options: ResolvedOptions) -> StoreRegistry:
     """
     stores = stores_of(
         joblist,
-        connections=2 * options.threads,
+        connections=2 * max(options.threads, options.small_files or 0),
         links=options.policies.links,
         read_back=options.policies.verify == "read-back",
         keep=options.policies.preserve,

@@ -12,6 +12,7 @@ from jobtool.jobs.joblist import JobList
 from jobtool.jobs.settings import Settings, TransferSettings
 from jobtool.methods.method import OWN_METHODS
 from jobtool.stores.memory import Memory, MemoryStore
+from jobtool.transfer.concurrency import most_small_files
 from jobtool.transfer.methodchoice import method_choices
 from jobtool.worker.environment import detect
 from jobtool.worker.loop import Worker
@@ -68,6 +69,13 @@ def test_verify_of_the_joblist_is_heard(tmp_path: Path, joblist: Path) -> None:
     assert resolved.policies.verify == "read-back"
     assert (resolved.threads, resolved.part_bytes, resolved.patience_seconds) == (3, 2**23, 0.0)
     assert resolved.max_attempts == 3
+
+
+def test_more_small_files_at_a_time_are_for_those_who_name_no_number() -> None:
+    none, named = TransferSettings(), TransferSettings(threads=16)
+    assert resolve_options(WorkerOptions(), none).small_files == most_small_files()
+    assert resolve_options(WorkerOptions(threads=16), none).small_files is None
+    assert resolve_options(WorkerOptions(), named).small_files is None
 
 
 def test_max_attempts_of_the_joblist_are_heard(

@@ -54,7 +54,7 @@ class AzureStore:
     for, if the settings say so.
     """
 
-    capabilities = Capabilities(keeps=frozenset({"times"}))
+    capabilities = Capabilities(keeps=frozenset({"times"}), takes_many=True)
 
     def __init__(
         self,

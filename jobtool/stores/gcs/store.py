@@ -60,7 +60,7 @@ class GcsStore:
     what was written.
     """
 
-    capabilities = Capabilities(keeps=frozenset({"times"}))
+    capabilities = Capabilities(keeps=frozenset({"times"}), takes_many=True)
 
     def __init__(
         self,

@@ -52,7 +52,7 @@ class LocalStore:
     mode that the umask leaves.
     """
 
-    capabilities = Capabilities(cheap_reads=True, keeps=KEEP_ALL)
+    capabilities = Capabilities(cheap_reads=True, keeps=KEEP_ALL, takes_many=True)
     specials: frozenset[SpecialKind] = frozenset({"empty-folder", "link"})
 
     def __init__(

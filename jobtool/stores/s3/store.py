@@ -74,7 +74,9 @@ class S3Store:
     ) -> None:
         #: The MD5 of a file in parts can be metadata only if it is known before the first part.
         self.capabilities = Capabilities(
-            attributes_first=access.whole_md5 == "metadata", keeps=frozenset({"times"})
+            attributes_first=access.whole_md5 == "metadata",
+            keeps=frozenset({"times"}),
+            takes_many=True,
         )
         self._access = access
         self._client = access.client
