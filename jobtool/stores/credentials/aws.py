@@ -233,7 +233,7 @@ def _from_answer(answer: Mapping[str, Any]) -> AwsKeys:
 
 
 def _from_session(session: Any) -> AwsKeys:
-    with asking("AWS's credential chain", session.profile_name):
+    with asking("AWS's credential chain", session.profile or "default"):
         found = session.get_credentials()
         frozen = None if found is None else found.get_frozen_credentials()
         if found is not None and frozen is not None and frozen.access_key and frozen.secret_key:
