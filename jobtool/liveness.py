@@ -29,6 +29,9 @@ _LONGEST_PAUSE_SECONDS = 10.0
 
 _Signs = dict[int, tuple[bytes, ...]]
 
+#: What a thread works on, or a function that returns it.
+_On = str | Callable[[], str]
+
 
 class Liveness:
     """Watches the working threads, which register by ``working``.
@@ -45,27 +48,17 @@ class Liveness:
         self._monotonic = monotonic
         self._servants = servants
         self._lock = threading.Lock()
-        self._at: dict[int, list[str]] = {}  # what each thread works on, the innermost last
+        self._at: dict[int, list[_On]] = {}  # what each thread works on, the innermost last
         self._signs: _Signs = {}
         self._looked_at = monotonic()
         self._silent_seconds = 0.0
 
-    def working(self, on: str = "") -> _Working:
-        """Watch this thread during a ``with`` block. ``on`` names what it works on."""
-        return _Working(self, on)
+    def working(self, on: str | Callable[[], str] = "") -> _Working:
+        """Watch this thread during a ``with`` block. ``on`` names what it works on.
 
-    def _begin(self, on: str) -> None:
-        with self._lock:
-            self._at.setdefault(threading.get_native_id(), []).append(on)
-
-    def _end(self) -> None:
-        me = threading.get_native_id()
-        with self._lock:
-            mine = self._at.get(me, [])
-            if mine:
-                mine.pop()
-            if not mine:
-                self._at.pop(me, None)
+        It may be a function, which is only called if the thread hangs.
+        """
+        return _Working(self._lock, self._at, on)
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
@@ -113,20 +106,30 @@ class Liveness:
     def works_on(self) -> list[str]:
         """Return what the threads work on."""
         with self._lock:
-            return sorted({on[-1] for on in self._at.values() if on and on[-1]})
+            innermost = [on[-1] for on in self._at.values() if on]
+        return sorted({on() if callable(on) else on for on in innermost} - {""})
 
 
 class _Working:
-    __slots__ = ("_liveness", "_on")
+    """A block in which a thread is watched. ``lock`` protects ``at``, what each works on."""
 
-    def __init__(self, liveness: Liveness, on: str) -> None:
-        self._liveness, self._on = liveness, on
+    __slots__ = ("_at", "_lock", "_me", "_on")
+
+    def __init__(self, lock: threading.Lock, at: dict[int, list[_On]], on: _On) -> None:
+        self._lock, self._at, self._on = lock, at, on
+        self._me = threading.get_native_id()
 
     def __enter__(self) -> None:
-        self._liveness._begin(self._on)
+        with self._lock:
+            self._at.setdefault(self._me, []).append(self._on)
 
     def __exit__(self, *raised: object) -> None:
-        self._liveness._end()
+        with self._lock:
+            mine = self._at.get(self._me)
+            if mine:
+                mine.pop()
+            if not mine:
+                self._at.pop(self._me, None)
 
 
 class Watchdog:

@@ -112,6 +112,15 @@ def test_a_thread_that_only_looks_after_others_does_not_count(clock: Clock) -> N
         assert liveness.works_on() == ["a file", "the job"]
 
 
+def test_what_a_thread_works_on_may_be_said_later() -> None:
+    liveness = Liveness(servants=())
+    names: list[str] = []
+    with liveness.working(), liveness.working(lambda: names[-1]):
+        names.append("a file")
+        assert liveness.works_on() == ["a file"]
+    assert liveness.works_on() == []
+
+
 def test_a_process_that_was_frozen_as_a_whole_did_not_hang(clock: Clock) -> None:
     liveness = Liveness(clock, servants=())
     with hanging(liveness):

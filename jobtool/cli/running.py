@@ -117,6 +117,7 @@ def _run_joined(
     from msgspec import structs
 
     from jobtool.api.options import worker_options
+    from jobtool.cli.garbage import collecting_rarely_at_first
     from jobtool.metrics.meter import metered
     from jobtool.notify.watching import notifying
     from jobtool.worker.loop import Worker
@@ -162,7 +163,8 @@ def _run_joined(
     textfile = None if metrics_textfile is None else os.path.abspath(metrics_textfile)
     with (
         display as options,
-        metered(joblist, environment, console.emit, options, textfile=textfile) as (emit, options),
+        collecting_rarely_at_first(console.emit) as told,
+        metered(joblist, environment, told, options, textfile=textfile) as (emit, options),
         notifying(joblist, environment, emit, options) as (emit, options),
     ):
         worker = Worker(joblist, environment, options, emit)

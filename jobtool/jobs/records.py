@@ -185,7 +185,11 @@ def quoted(record: R) -> R:
     """Return a record whose names are text that any file can hold."""
     if isinstance(record, PartRecord):
         return _replaced(record, token=quote(record.token))
-    changed = _replaced(record, src_path=quote(record.src_path), dst_path=quote(record.dst_path))
+    source, destination = quote(record.src_path), quote(record.dst_path)
+    if source is record.src_path and destination is record.dst_path:  # a plain name is unchanged
+        changed = record
+    else:
+        changed = msgspec.structs.replace(record, src_path=source, dst_path=destination)
     if isinstance(changed, UploadRecord):
         return _replaced(changed, token=quote(changed.token))
     return changed

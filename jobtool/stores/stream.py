@@ -23,6 +23,8 @@ _Bytes = bytes | memoryview
 
 def only_chunk(chunks: Iterable[_Bytes]) -> tuple[_Bytes | None, Iterator[_Bytes]]:
     """Return the chunk if there is at most one, which may be empty; else None and all chunks."""
+    if isinstance(chunks, list) and len(chunks) == 1:
+        return chunks[0], iter(())
     rest = iter(chunks)
     first = next(rest, b"")
     second = next(rest, None)

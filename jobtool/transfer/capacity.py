@@ -24,7 +24,8 @@ class ByteBudget:
         self._limit = limit_bytes
         self._used = 0
         self._holders = 0
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._waiting: deque[object] = deque()
 
     def holding(self, size: int) -> _Held:
@@ -33,7 +34,7 @@ class ByteBudget:
 
     def acquire(self, size: int) -> None:
         """Acquire ``size`` bytes; wait for room, unless at most one other holder has bytes."""
-        with self._changed:
+        with self._lock:
             if self._waiting or not self._fits(size):
                 self._wait_for(size)
             self._used += size
@@ -41,7 +42,7 @@ class ByteBudget:
 
     def acquire_now(self, size: int) -> bool:
         """Acquire ``size`` bytes if nobody has to wait for them. Return whether they are held."""
-        with self._changed:
+        with self._lock:
             is_free = not self._waiting and self._fits(size)
             if is_free:
                 self._used += size
@@ -62,7 +63,7 @@ class ByteBudget:
 
     def release(self, size: int) -> None:
         """Release ``size`` bytes."""
-        with self._changed:
+        with self._lock:
             self._used -= size
             self._holders -= 1
             if self._waiting:

@@ -138,7 +138,7 @@ class Copier:
         failed try leaves nothing visible at the destination. The parts that it sent are in ``log``.
         """
         if item.entry.size < self.part_bytes:
-            with self.liveness.working(item.source_url):
+            with self.liveness.working(lambda: item.source_url):
                 drop_upload(item, log, stop)
                 sent = send_whole(item, self.capacity, stop=stop, may_replace=may_replace)
             on_bytes(item.entry.size)

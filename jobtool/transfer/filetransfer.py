@@ -95,13 +95,13 @@ class FileTransfer:
         def one_try() -> tuple[Item, Copied] | None:
             nonlocal first_error
             item, known = self._plan.item(number), self._ledger.known(number)
-            phases = self._tally.phases
-            phases.begin(number, item.entry.size, first=self._first_phase(number, item, known))
+            phases, action = self._tally.phases, decide(known, self._policies.if_exists)
+            phases.begin(number, item.entry.size, first=self._first_phase(number, item, action))
             try:
                 if first_error is not None:
                     error, first_error = first_error, None
                     raise error
-                copied = self._try(number, item, own, known)
+                copied = self._try(number, item, own, known, action)
                 if self._packing is not None and copied is not None:
                     self._packing.settle(
                         number,
@@ -137,7 +137,8 @@ class FileTransfer:
         item, copied = found
         self._retry.elsewhere.note()
         self._ledger.prove(number, self._receipt(number, item, copied))
-        self._notes.add(item.source_url, copied.proof.notes)
+        if copied.proof.notes:
+            self._notes.add(item.source_url, copied.proof.notes)
         self._tally.send(files=not copied.was_there)
         return found
 
@@ -189,21 +190,25 @@ class FileTransfer:
         except FileError:
             return
 
-    def _first_phase(self, number: int, item: Item, known: Known) -> Phase:
-        if decide(known, self._policies.if_exists) in (Action.ADOPT, Action.LOOK):
+    def _first_phase(self, number: int, item: Item, action: Action) -> Phase:
+        if action in (Action.ADOPT, Action.LOOK):
             return Phase.COMPARING
         upload = self._ledger.upload_of(number)
+        if upload is None and item.entry.size < self._copier.part_bytes:
+            return Phase.COPYING
         is_read_back_first = upload is not None and bool(upload.parts)
         is_read_first = self._copier.sends_parts(item) and is_hashed_first(item)
         return Phase.CHECKING_PARTS if is_read_first or is_read_back_first else Phase.COPYING
 
-    def _try(self, number: int, item: Item, own: Successes, known: Known) -> Copied | None:
+    def _try(
+        self, number: int, item: Item, own: Successes, known: Known, action: Action
+    ) -> Copied | None:
         """Try once to do what is decided for a file; return None if there is nothing to do.
 
-        Raises ``FileError`` for another file at the destination if ``if_exists`` is ``error``.
+        ``action`` is decided by ``known``. Raises ``FileError`` for another file at the destination
+        if ``if_exists`` is ``error``.
         """
         while True:
-            action = decide(known, self._policies.if_exists)
             if action is Action.SKIP:
                 return None
             if action is Action.LEAVE:
@@ -220,6 +225,7 @@ class FileTransfer:
                 known = replace(known, is_there=self._is_there(number, item))
             else:
                 return self._copy(number, item, own, known)
+            action = decide(known, self._policies.if_exists)
 
     def _adopt_claimed(self, number: int, item: Item, known: Known) -> Copied | None:
         try:
@@ -298,7 +304,8 @@ class FileTransfer:
                 may_replace=is_replaceable,
                 queues=self.queues,
             )
-            self._tally.send(size=passed)
+            if passed:
+                self._tally.send(size=passed)
             return copied
         finally:
             self._tally.settle(number)

@@ -30,25 +30,24 @@ class Phases:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._whole: Phase | None = None
-        self._first: dict[int, Phase] = {}  # the phase until the first byte has arrived
-        self._sizes: dict[int, int] = {}
-        self._arrived: dict[int, int] = {}
+        self._under_way: dict[int, _UnderWay] = {}
 
     def begin(self, number: int, size: int, *, first: Phase) -> None:
         """Follow a file of ``size`` bytes. Its phase is ``first`` until bytes of it arrive."""
         with self._lock:
-            self._first[number], self._sizes[number], self._arrived[number] = first, size, 0
+            self._under_way[number] = _UnderWay(size, first)
 
     def end(self, number: int) -> None:
         """Forget a file that is no longer under way."""
         with self._lock:
-            for known in (self._first, self._sizes, self._arrived):
-                known.pop(number, None)
+            self._under_way.pop(number, None)
 
     def arrived(self, number: int, size: int) -> None:
         """Count bytes that have arrived of a file under way."""
         with self._lock:
-            self._arrived[number] = self._arrived.get(number, 0) + size
+            file = self._under_way.get(number)
+            if file is not None:
+                file.arrived += size
 
     def largest(self, most: int, least_bytes: int) -> list[tuple[int, int, int]]:
         """Return the largest files under way of at least so many bytes, at most ``most``.
@@ -56,11 +55,10 @@ class Phases:
         Each has its number, its size and what of it has arrived.
         """
         with self._lock:
-            large = [each for each in self._sizes.items() if each[1] >= least_bytes]
-            large.sort(key=lambda each: (-each[1], each[0]))
+            large = [each for each in self._under_way.items() if each[1].size >= least_bytes]
+            large.sort(key=lambda each: (-each[1].size, each[0]))
             return [
-                (number, size, min(self._arrived.get(number, 0), size))
-                for number, size in large[:most]
+                (number, file.size, min(file.arrived, file.size)) for number, file in large[:most]
             ]
 
     def all_at(self, phase: Phase) -> None:
@@ -71,14 +69,23 @@ class Phases:
     def now(self) -> Phase:
         """What the transfer is doing now."""
         with self._lock:
-            found = {self._phase_of(number) for number in self._sizes}
+            found = {file.phase for file in self._under_way.values()}
         for phase in (Phase.COPYING, Phase.READING_BACK, Phase.CHECKING_PARTS, Phase.COMPARING):
             if phase in found:
                 return phase
         return self._whole or Phase.COPYING
 
-    def _phase_of(self, number: int) -> Phase:
-        arrived = self._arrived[number]
-        if not arrived:
-            return self._first[number]
-        return Phase.COPYING if arrived < self._sizes[number] else Phase.READING_BACK
+
+class _UnderWay:
+    """A file under way, in bytes. ``first`` is its phase until the first byte has arrived."""
+
+    __slots__ = ("arrived", "first", "size")
+
+    def __init__(self, size: int, first: Phase) -> None:
+        self.size, self.first, self.arrived = size, first, 0
+
+    @property
+    def phase(self) -> Phase:
+        if not self.arrived:
+            return self.first
+        return Phase.COPYING if self.arrived < self.size else Phase.READING_BACK

@@ -59,6 +59,8 @@ class Tally:
 
     def settle(self, number: int) -> None:
         """Forget the bytes of a file that is no longer under way: it arrived, or a try failed."""
+        if number not in self._under_way:  # the usual case for a small file, at no lock's cost
+            return
         with self._lock:
             self._under_way.pop(number, None)
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import botocore.session
 import pytest
+from botocore.exceptions import UnknownServiceError
 from botocore.loaders import create_loader
 
 from jobtool.stores.credentials.sessions import read_times_fast, share_loader
@@ -25,6 +26,23 @@ def test_descriptions_are_those_that_botocore_reads(tmp_path, kind: str) -> None
     ours = loader_of(session)
     assert ours.load_service_model("s3", kind) == create_loader().load_service_model("s3", kind)
     assert ours.load_data("endpoints") == create_loader().load_data("endpoints")
+
+
+def test_services_are_those_that_botocore_lists() -> None:
+    ours = loader_of(botocore.session.Session()).list_available_services("waiters-2")
+    assert list(ours) == create_loader().list_available_services("waiters-2")
+    assert len(ours) == len(list(ours))
+    assert "s3" in ours
+    assert "s4" not in ours
+    assert "sts" not in ours  # which has descriptions of other types
+
+
+def test_an_unknown_service_is_the_same_error() -> None:
+    with pytest.raises(UnknownServiceError) as botocores:
+        create_loader().load_service_model("s4", "service-2")
+    with pytest.raises(UnknownServiceError) as ours:
+        loader_of(botocore.session.Session()).load_service_model("s4", "service-2")
+    assert str(ours.value) == str(botocores.value)
 
 
 def test_the_same_descriptions_are_shared_by_sessions() -> None:

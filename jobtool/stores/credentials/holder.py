@@ -140,7 +140,9 @@ class CredentialHolder:
     def current(self) -> Credentials:
         """Return the current credentials. Raise ``CredentialsError`` if there are none."""
         seen, current = self.generation, self._current  # in this order: see ``renew``
-        if current is None or _has_expired(current, self._now()):
+        if current is None or (
+            current.expires_at is not None and _has_expired(current, self._now())
+        ):
             return self.renew(seen)
         if self._renew_at is not None and self._now() >= self._renew_at:
             self._renew_in_background()

@@ -8,7 +8,7 @@ import gzip
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -87,7 +87,33 @@ def _loader(data_path: str | None) -> Any:
 
     loader = create_loader(data_path)
     loader.file_loader = Files()
+    loader.list_available_services = functools.partial(_Services, loader)
     return loader
+
+
+class _Services(Collection[str]):
+    """The services that have descriptions of one type.
+
+    botocore asks whether it knows a service by listing all of them: four hundred folders.
+    """
+
+    def __init__(self, loader: Any, type_name: str) -> None:
+        self._loader, self._type_name = loader, type_name
+
+    def __contains__(self, name: object) -> bool:
+        from botocore.exceptions import DataNotFoundError
+
+        try:
+            return bool(self._loader.list_api_versions(name, self._type_name))
+        except DataNotFoundError:
+            return False
+
+    def __iter__(self) -> Iterator[str]:
+        listed = type(self._loader).list_available_services
+        yield from listed(self._loader, self._type_name)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def read_times_fast(session: Any) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import botocore.exceptions
@@ -56,6 +55,9 @@ _GENERATION = "jobtool_generation"
 #: The end of the names of directory buckets (S3 Express), whose ETags aren't MD5s.
 _DIRECTORY = "--x-s3"
 
+#: A bucket that obstore hasn't opened, of no generation.
+_UNOPENED = -1, None
+
 _CODE = re.compile(r"<Code>([^<]*)</Code>")
 
 
@@ -95,6 +97,8 @@ class S3Access:
             self._session = session
             plain = self._make_client(_endpoints(config))
             self.connection = resolve(config, session, plain.meta.endpoint_url, is_signed=is_signed)
+            #: Whether obstore can't make objects as the settings say.
+            self.only_boto3_writes = self.connection.arguments.only_boto3_writes
             ca_bundle = self.connection.ca_bundle
             # AWS's endpoints choose the signature themselves: there are others (S3 Express, ARNs).
             signature = (None if self.connection.is_aws else "s3v4") if is_signed else UNSIGNED
@@ -153,11 +157,6 @@ class S3Access:
             return True
         return known
 
-    @property
-    def only_boto3_writes(self) -> bool:
-        """Whether obstore can't make objects as the settings say."""
-        return self.connection.arguments.only_boto3_writes
-
     def note_checksums(self, bucket: str, is_proof: bool) -> None:
         """Record whether a server proves a bucket's objects by their checksums."""
         self._checksums[bucket] = is_proof
@@ -169,25 +168,27 @@ class S3Access:
         """
         return self._open(name) is not None
 
-    @contextlib.contextmanager
-    def obstore(self, name: str) -> Iterator[ObstoreBucket]:
-        """Yield obstore's view of a bucket, with credentials no older than the holder's."""
+    def is_open(self, name: str) -> bool:
+        """Return True if obstore's view of a bucket is there already, with current credentials."""
+        opened, _ = self._buckets.get(name, _UNOPENED)
+        return opened == self.holder.generation
+
+    def obstore(self, name: str) -> _InUse:
+        """Return obstore's view of a bucket, with credentials no older than the holder's.
+
+        Use it in a ``with`` statement.
+        """
         seen = self.holder.generation
         bucket = self._open(name)
         assert bucket is not None, "ask is_for_obstore() first"
-        try:
-            yield bucket
-        except obstore.exceptions.BaseError as error:
-            code = _CODE.search(str(error))
-            self._note_refusal(code[1] if code else "", seen)
-            raise
+        return _InUse(bucket, lambda code: self._note_refusal(code, seen))
 
     def _open(self, name: str) -> ObstoreBucket | None:
         if name in self._for_boto3_alone:
             return None
         generation = self.holder.generation
         # obstore caches credentials, so that a bucket opened before has the old ones.
-        opened, bucket = self._buckets.get(name, (-1, None))
+        opened, bucket = self._buckets.get(name, _UNOPENED)
         if bucket is not None and opened == generation:
             return bucket
         address = self._addresses.get(name) or self._find_address(name)
@@ -280,6 +281,23 @@ def _require_table(session: Any) -> None:
             f"{place_of(session)}, s3: expected settings in indented lines below it, as in "
             f"addressing_style = path; found {quote(str(found)[:50])}"
         )
+
+
+class _InUse:
+    """A bucket of obstore's for a request. ``refused`` is called with the code of an error."""
+
+    __slots__ = ("_bucket", "_refused")
+
+    def __init__(self, bucket: ObstoreBucket, refused: Callable[[str], None]) -> None:
+        self._bucket, self._refused = bucket, refused
+
+    def __enter__(self) -> ObstoreBucket:
+        return self._bucket
+
+    def __exit__(self, kind: object, error: BaseException | None, *_: object) -> None:
+        if isinstance(error, obstore.exceptions.BaseError):
+            code = _CODE.search(str(error))
+            self._refused(code[1] if code else "")
 
 
 class _Seen(Exception):  # noqa: N818 - not an error: it ends a request before it is sent

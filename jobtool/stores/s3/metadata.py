@@ -8,9 +8,10 @@ check`` can audit the object. The user's own metadata and headers are copied fro
 from __future__ import annotations
 
 import base64
+import binascii
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -22,7 +23,7 @@ from jobtool.stores.store import Attributes, Note, within_64_bits
 
 T = TypeVar("T")
 
-_MD5 = re.compile(r"[0-9a-f]{32}")
+_MD5_BYTES = 16
 _MTIME = re.compile(r"(-?)(\d{1,30})(?:\.(\d{1,9})\d*)?", re.ASCII)
 
 #: S3's system-defined metadata that a client may set. boto3's names have no dashes.
@@ -34,7 +35,6 @@ _HEADERS = (
     "Content-Type",
 )
 _OURS = ("mtime", "md5chksum")
-_NOT_THE_USERS = frozenset({*_HEADERS, *_OURS})
 
 #: The characters that HTTP allows in a name. Source: RFC 9110, 5.6.2, "token".
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
@@ -103,7 +103,7 @@ def told_of(attributes: Attributes) -> Told:
             headers[name] = value
         else:
             notes.append(Note(name, "it has characters that a request can't carry"))
-    room = _MAX_METADATA_BYTES - _size_of(metadata)
+    room = _MAX_METADATA_BYTES - _size_of(metadata) if attributes.metadata else 0
     for name, value in attributes.metadata:
         if name in _OURS:
             continue
@@ -181,23 +181,40 @@ def attributes_of(told: dict[str, str], mtime_ns: int) -> Attributes:
 
     Headers are spelt as in HTTP, such as ``Content-Type``. Names of metadata are in lower case.
     """
-    notes: list[Note] = []
-    found_ns = time_of(told)
-    if found_ns is not None:
-        mtime_ns = within_64_bits(found_ns)
-        if mtime_ns != found_ns:
-            notes.append(Note("times", "64 bits can't hold the time in the metadata"))
-    try:
-        md5: str | None = base64.b64decode(told.get("md5chksum", ""), validate=True).hex()
-    except ValueError:
-        md5 = None
+    notes: tuple[Note, ...] = ()
+    headers: list[tuple[str, str]] = []
+    metadata: list[tuple[str, str]] = []
+    md5 = None
+    for name in sorted(told):
+        value = told[name]
+        if name == "mtime":
+            found_ns = time_of(told)
+            if found_ns is not None:
+                mtime_ns = within_64_bits(found_ns)
+                if mtime_ns != found_ns:
+                    notes = (Note("times", "64 bits can't hold the time in the metadata"),)
+        elif name == "md5chksum":
+            md5 = _md5_in(value)
+        elif name not in _HEADERS:
+            metadata.append((name, value))
+        elif kept := _kept_of(name, value):
+            headers.append((name, kept))
     return Attributes(
         mtime_ns=mtime_ns,
-        md5=md5 if md5 and _MD5.fullmatch(md5) else None,
-        headers=tuple(_headers_of(told)),
-        metadata=tuple((name, told[name]) for name in sorted(told) if name not in _NOT_THE_USERS),
-        notes=tuple(notes),
+        md5=md5,
+        headers=tuple(headers),
+        metadata=tuple(metadata),
+        notes=notes,
     )
+
+
+def _md5_in(value: str) -> str | None:
+    """Return an MD5 in base64 in hex; None for anything else."""
+    try:
+        found = binascii.a2b_base64(value, strict_mode=True)
+    except ValueError:
+        return None
+    return found.hex() if len(found) == _MD5_BYTES else None
 
 
 def time_of(told: dict[str, str]) -> int | None:
@@ -209,12 +226,9 @@ def time_of(told: dict[str, str]) -> int | None:
     return int(f"{sign}{seconds}{rest.ljust(9, '0')}")
 
 
-def _headers_of(told: dict[str, str]) -> Iterator[tuple[str, str]]:
-    for name in _HEADERS:
-        value = told.get(name, "")
-        if value and name == "Content-Encoding":
-            # The encoding of a request's body, which some servers keep as the content's.
-            kept = [part for part in map(str.strip, value.split(",")) if part != "aws-chunked"]
-            value = ", ".join(kept)
-        if value:
-            yield name, value
+def _kept_of(name: str, value: str) -> str:
+    """Return what counts of the value of a header."""
+    if name != "Content-Encoding":
+        return value
+    # The encoding of a request's body, which some servers keep as the content's.
+    return ", ".join(part for part in map(str.strip, value.split(",")) if part != "aws-chunked")

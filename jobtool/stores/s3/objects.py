@@ -161,7 +161,9 @@ class Objects:
 
     def _is_for_obstore(self, path: str, key: str) -> bool:
         """Return True if obstore handles this key as boto3 does."""
-        return not _NOT_FOR_OBSTORE.search(key) and self._requests.call(
+        if _NOT_FOR_OBSTORE.search(key):
+            return False
+        return self._access.is_open(self._bucket) or self._requests.call(
             path, lambda: self._access.is_for_obstore(self._bucket)
         )
 
@@ -248,7 +250,7 @@ class Objects:
         condition: Mapping[str, str],
     ) -> Mapping[str, Any]:
         arguments = self._access.connection.arguments
-        by_boto3 = checksum is not None or arguments.only_boto3_writes or "IfMatch" in condition
+        by_boto3 = checksum is not None or self._access.only_boto3_writes or "IfMatch" in condition
         for_obstore = None
         if not by_boto3 and self._is_for_obstore(path, key):
             for_obstore = told.for_obstore

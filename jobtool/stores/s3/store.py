@@ -92,18 +92,18 @@ class S3Store:
 
     def url_of(self, path: str) -> str:
         """Return the URL of ``path``."""
-        return self._requests.url_of(path)
+        return f"{self.url}/{path}" if path else self.url
 
     def _key(self, path: str) -> str:
+        key = self._prefix + path
         try:
-            path.encode()
+            size = len(key.encode())
         except UnicodeEncodeError:
             raise FileError(
                 f"{quote(self.url_of(path))}: S3 keys are UTF-8, but this name isn't. "
                 "Rename the file."
             ) from None
-        key = self._prefix + path
-        if len(key.encode()) > 1024:
+        if size > 1024:
             raise FileError(f"{quote(self.url_of(path))}: S3 keys have at most 1024 bytes")
         return key
 
@@ -214,7 +214,10 @@ class S3Store:
             is_proof = found is not None and found.verified_by == "stored-sha256"
             self._access.note_checksums(self._bucket, is_proof)
         proof = found or self._proofs.by_reading(path, attributes, etag)
-        return replace(proof, version=answer.get("VersionId"), notes=notes)
+        version = answer.get("VersionId")
+        if version is None and not notes and not proof.notes:
+            return proof
+        return replace(proof, version=version, notes=notes)
 
     def _again(
         self,
