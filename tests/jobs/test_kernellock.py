@@ -14,16 +14,16 @@ from filelock import FileLock, Timeout
 from jobtool.jobs import kernellock
 from jobtool.jobs.kernellock import KernelLock
 
-#: Takes a lock, starts a child that outlives it, prints the child's ID, waits.
+#: Takes a lock, starts a child that outlives it and prints its ID, waits.
 _HOLDER = """
 import os, sys
 from jobtool.jobs.kernellock import KernelLock
 lock = KernelLock.acquire(sys.argv[1])
 child = os.fork()
 if not child:
+    print(os.getpid(), flush=True)
     sys.stdin.read()
     os._exit(0)
-print(child, flush=True)
 sys.stdin.read()
 """
 
