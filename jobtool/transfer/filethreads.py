@@ -23,7 +23,7 @@ from jobtool.transfer.filetransfer import FileTransfer
 from jobtool.transfer.keptthreads import KeptThreads, Running
 from jobtool.transfer.ledger import Ledger
 from jobtool.transfer.plan import MAX_FAILURES, Failure, Item
-from jobtool.transfer.together import Pace
+from jobtool.transfer.together import Pace, most_for
 
 #: After this many refusals or server errors in a row, the store is in doubt.
 DOUBTFUL_FAILURES = 20
@@ -145,7 +145,8 @@ class FileThreads:
     ) -> None:
         pace = Pace() if work == self._files.transfer and self._files.together.is_on else None
         while self.may_go_on and not self._is_one_too_many():
-            numbers = next_files(1 if pace is None else pace.count)
+            most = 1 if pace is None else min(pace.count, most_for(max(self._running, 1)))
+            numbers = next_files(most)
             if not numbers:
                 return
             for number in numbers if pace is None else self._send_together(numbers, pace):
@@ -155,8 +156,13 @@ class FileThreads:
     def _send_together(self, numbers: Sequence[int], pace: Pace) -> Sequence[int]:
         """Transfer files together. Return those that are to be transferred alone."""
         try:
-            with self._liveness.working(), pace.timed():
-                found, others = self._files.transfer_together(numbers)
+            with self._liveness.working():
+                with pace.timed():
+                    found, others = self._files.transfer_together(numbers)
+                if not found:
+                    pace.restart()
+                for item, copied in found:
+                    self._succeed(item, copied)
         except (InfrastructureError, ClaimLostError) as error:
             self.fatal = error
             return ()
@@ -165,8 +171,6 @@ class FileThreads:
         except BaseException as error:  # raised again in the main thread
             self.fatal = error
             return ()
-        for item, copied in found:
-            self._succeed(item, copied)
         return others
 
     def _do(self, number: int, work: Callable[[int], tuple[Item, Copied] | None]) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from functools import partial
 
 from msgspec.structs import replace
@@ -19,8 +17,6 @@ from jobtool.errors import (
     StoreError,
     UnreachableError,
 )
-from jobtool.jobs.forms import ENDINGS
-from jobtool.jobs.records import Receipt
 from jobtool.names import quote
 from jobtool.stop import Stop
 from jobtool.stores.store import entry_of
@@ -36,6 +32,7 @@ from jobtool.transfer.phases import Phase
 from jobtool.transfer.plan import Item
 from jobtool.transfer.policies import Policies
 from jobtool.transfer.progress import Tally
+from jobtool.transfer.receiptwriter import ReceiptWriter
 from jobtool.transfer.retry import Retry, Successes
 from jobtool.transfer.serverside import ServerSide
 from jobtool.transfer.together import Together, send_together
@@ -68,19 +65,17 @@ class FileTransfer:
         self._plan = ledger.plan
         self._copier = copier
         self._policies = policies
-        self._worker = worker
         self._stop = stop
         self._retry = retry
         self.queues = queues
         self._tally = tally
-        self._notes = notes
+        self._receipts = ReceiptWriter(ledger, notes, worker)
         self._packing: Packing | None = None
         if policies.compression != "none":
             self._packing = Packing(ledger, copier, stop=stop)
         self._server_side = server_side if self._packing is None else None
         self._errors: dict[int, JobtoolError] = {}  # of tries with others, by number
         self.together = Together(ledger, copier.throttle, policies)
-        self._written = (-1, "")  # a time in seconds since 1970, and as text
 
     def transfer(self, number: int) -> tuple[Item, Copied] | None:
         """Transfer one file, with further tries if needed, and record its receipt.
@@ -136,9 +131,7 @@ class FileTransfer:
             return None
         item, copied = found
         self._retry.elsewhere.note()
-        self._ledger.prove(number, self._receipt(number, item, copied))
-        if copied.proof.notes:
-            self._notes.add(item.source_url, copied.proof.notes)
+        self._receipts.write(number, item, copied)
         self._tally.send(files=not copied.was_there)
         return found
 
@@ -166,9 +159,7 @@ class FileTransfer:
                 others.append(number)
                 continue
             copied = copied_of(one)
-            self._ledger.prove(number, self._receipt(number, item, copied))
-            if one.proof.notes:
-                self._notes.add(item.source_url, one.proof.notes)
+            self._receipts.write(number, item, copied)
             found.append((item, copied))
         if found:
             self._retry.elsewhere.note()
@@ -325,39 +316,6 @@ class FileTransfer:
         except NotFoundError:
             return False
         return True
-
-    def _receipt(self, number: int, item: Item, copied: Copied) -> Receipt:
-        stored = copied.stored
-        is_packed = stored is not None and stored.form in ENDINGS
-        return Receipt(
-            src_path=item.source_url,
-            dst_path=copied.destination_url(item),
-            size=item.entry.size,
-            mtime_ns=item.entry.mtime_ns,
-            hashsum_src=copied.md5,
-            hashsum_dst=copied.md5 if is_packed else copied.proof.md5,
-            verified_by=copied.proof.verified_by,
-            verified_at=self._now(),
-            worker=self._worker,
-            attempt=self._ledger.attempt,
-            etag=copied.proof.etag,
-            part_size=copied.part_size,
-            method=self._ledger.methods.given_to(number) if copied.was_there else copied.method,
-            source_version=copied.source_version,
-            version=copied.proof.version,
-            compression=stored.form if stored else None,
-            size_dst=stored.size if stored else None,
-            hashsum_packed=stored.packed_md5 if stored else None,
-            checksum=copied.proof.checksum,
-        )
-
-    def _now(self) -> str:
-        """Return the time in UTC. It is written once a second, not for each file."""
-        seconds, written = int(time.time()), self._written
-        if seconds != written[0]:
-            text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            self._written = written = (seconds, text)
-        return written[1]
 
 
 def refusal(item: Item) -> FileError:

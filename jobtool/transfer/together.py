@@ -5,6 +5,7 @@ The other store may take them one by one: what is done for all of them by one ca
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -35,8 +36,11 @@ MOST_BYTES = 1024 * 1024
 #: After so many files in a row that stores have left, the others are probably no different.
 MOST_LEFT_IN_A_ROW = 64
 
-_FIRST_COUNT = 4
 _MOST_COUNT = 64
+
+#: A file that goes with others may have two files open, itself and its folder. All of them together
+#: may have half of those that the process may open.
+_SHARE_OF_OPEN_FILES = 2 * 2
 
 #: A thread takes more files if it needs less than the first for those it has, fewer if it needs
 #: more than the second. So it stops soon where storage is slow.
@@ -50,10 +54,13 @@ T = TypeVar("T")
 
 
 class Pace:
-    """How many files a thread takes at a time, by how long the last ones took."""
+    """How many files a thread takes at a time, by how long the last ones took. First one.
+
+    What a thread has taken, no other thread can send meanwhile.
+    """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self.count = _FIRST_COUNT
+        self.count = 1
         self._monotonic = monotonic
 
     @contextmanager
@@ -66,6 +73,22 @@ class Pace:
             self.count = min(2 * self.count, _MOST_COUNT)
         elif seconds > _LONG_SECONDS:
             self.count = max(self.count // 2, 1)
+
+    def restart(self) -> None:
+        """Record that none of the last files went with others, for example since they are large."""
+        self.count = 1
+
+
+def most_for(threads: int, open_files: int | None = None) -> int:
+    """Return how many files each of so many threads may take at a time.
+
+    ``open_files`` is the limit on open files, by default that of this process.
+    """
+    if open_files is None:
+        open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if open_files == resource.RLIM_INFINITY:
+        return _MOST_COUNT
+    return min(max(open_files // _SHARE_OF_OPEN_FILES // threads, 1), _MOST_COUNT)
 
 
 class Together:

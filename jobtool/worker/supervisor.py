@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import select
 import signal
 import time
 from collections.abc import Iterable
@@ -24,6 +25,8 @@ from jobtool.worker.rankgroup import RankGroup
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 _LOOK_SECONDS = 0.5
+
+_PIPE_BYTES = 65536  # pipe(7): what one holds
 
 #: What a worker sends to its supervisor.
 _JOINED = b"joined"
@@ -101,8 +104,7 @@ def supervise(signals: Iterable[signal.Signals]) -> SupervisorLink | Ended:
     for number in wanted:
         signal.signal(number, forward)
     signal.pthread_sigmask(signal.SIG_SETMASK, held_back)
-    with open(reading, "rb") as line:
-        words = line.read().splitlines()  # until the child ends and so closes the pipe
+    words = _read_to_end(reading).splitlines()  # until the child ends and so closes the pipe
     # From here on the child's process ID may be reused.
     signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
     _, status = os.waitpid(child, 0)
@@ -110,6 +112,31 @@ def supervise(signals: Iterable[signal.Signals]) -> SupervisorLink | Ended:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, held_back)
     return _ended(words, status)
+
+
+def _read_to_end(reading: int) -> bytes:
+    """Read a pipe to its end and close it. Handlers of signals run at once meanwhile.
+
+    A signal that arrives right before a read that waits would otherwise wait with it.
+    """
+    woken, waking = os.pipe()
+    os.set_blocking(waking, False)
+    before = signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
+    found = b""
+    try:
+        while True:
+            ready, _, _ = select.select([reading, woken], [], [])
+            if woken in ready:
+                os.read(woken, _PIPE_BYTES)
+            if reading in ready:
+                some = os.read(reading, _PIPE_BYTES)
+                if not some:
+                    return found
+                found += some
+    finally:
+        signal.set_wakeup_fd(before)
+        for descriptor in (reading, woken, waking):
+            os.close(descriptor)
 
 
 def _ended(words: list[bytes], status: int) -> Ended:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -11,19 +12,22 @@ from pathlib import Path
 import pytest
 from filelock import FileLock, Timeout
 
+from jobtool.errors import JoblistUnavailableError
 from jobtool.jobs import kernellock
+from jobtool.jobs.claim import Claims
+from jobtool.jobs.claimpolicy import ClaimPolicy
 from jobtool.jobs.kernellock import KernelLock
 
-#: Takes a lock, starts a child that outlives it, prints the child's ID, waits.
+#: Takes a lock, starts a child that outlives it and prints its ID, waits.
 _HOLDER = """
 import os, sys
 from jobtool.jobs.kernellock import KernelLock
 lock = KernelLock.acquire(sys.argv[1])
 child = os.fork()
 if not child:
+    print(os.getpid(), flush=True)
     sys.stdin.read()
     os._exit(0)
-print(child, flush=True)
 sys.stdin.read()
 """
 
@@ -88,6 +92,21 @@ def test_a_file_that_loses_its_name_isnt_locked(
     lock = KernelLock.acquire(str(path))
     assert lock is not None
     lock.release()
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.ESTALE, errno.EIO])
+def test_a_filesystem_that_refuses_locks_is_named_and_no_file_stays_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(kernellock.fcntl, "flock", refuse)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(JoblistUnavailableError, match=os.strerror(code)) as caught:
+        Claims(str(tmp_path), ClaimPolicy(kind="lock", lease_seconds=30)).acquire("job")
+    assert str(tmp_path) in str(caught.value)
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_a_link_isnt_followed(tmp_path: Path) -> None:

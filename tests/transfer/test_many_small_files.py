@@ -81,28 +81,28 @@ def test_at_most_16_large_files_are_sent_at_a_time(tmp_path: Path, rclone_s3) ->
 
 
 class FarStore(MemoryStore):
-    """A store that answers late, and that refuses more than some requests at a time."""
+    """A store that answers late. With ``is_busy`` it refuses each file once."""
 
-    def __init__(self, *, takes: int = 1000, takes_many: bool = True) -> None:
+    def __init__(self, *, is_busy: bool = False, takes_many: bool = True) -> None:
         super().__init__(Memory(), "memory://far")
         self.capabilities = replace(MemoryStore.capabilities, takes_many=takes_many)
         self.under_way = UnderWay()
-        self.refused = 0
-        self._takes = takes
+        self.refused: set[str] = set()
+        self._is_busy = is_busy
 
     def write(
         self, path: str, chunks: Iterable[bytes | memoryview], attributes: Attributes
     ) -> Proof | None:
         with self.under_way:
             time.sleep(ANSWER_SECONDS / 4)
-            if self.under_way.count > self._takes:
-                self.refused += 1
+            if self._is_busy and path not in self.refused:
+                self.refused.add(path)
                 raise UnreachableError("SlowDown: please reduce your request rate")
             return super().write(path, chunks, attributes)
 
 
-def send(folder: Path, destination: FarStore, *, files: int) -> None:
-    """Send files as a worker does that isn't told how many at a time."""
+def send(folder: Path, destination: FarStore, *, files: int, threads: int = 2) -> None:
+    """Send files as a worker does that isn't told how many at a time, ``threads`` to begin with."""
     source = MemoryStore(Memory(), "memory://near")
     for number in range(files):
         MemoryRaw(source.memory, "").write(f"{number}", b"x", mtime_ns=1)
@@ -110,7 +110,7 @@ def send(folder: Path, destination: FarStore, *, files: int) -> None:
     plan.start_route(Route(source, destination))
     for entry in source.list():
         plan.add(entry)
-    copier = Copier(threads=16, small_files=64)
+    copier = Copier(threads=16, small_files=64, first_threads=threads)
     journal = Journal(str(folder / "journals" / "job.jsonl"))
     stop = Stop()
     transfer = JobTransfer(
@@ -129,11 +129,11 @@ def send(folder: Path, destination: FarStore, *, files: int) -> None:
     assert transfer.is_complete
 
 
-def test_a_store_that_asks_for_fewer_requests_gets_fewer(tmp_path: Path) -> None:
-    destination = FarStore(takes=20)
-    send(tmp_path, destination, files=700)
-    assert destination.refused
-    assert destination.under_way.most <= 32
+def test_a_store_that_asks_for_fewer_requests_gets_no_more_than_16(tmp_path: Path) -> None:
+    destination = FarStore(is_busy=True)
+    send(tmp_path, destination, files=700, threads=16)
+    assert len(destination.refused) == 700
+    assert destination.under_way.most == 16
 
 
 @pytest.mark.parametrize(("takes_many", "most"), [(True, 64), (False, 16)])

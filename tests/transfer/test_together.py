@@ -29,7 +29,7 @@ from jobtool.transfer.policies import Policies
 from jobtool.transfer.retry import Retry
 from jobtool.transfer.run import JobTransfer
 from jobtool.transfer.throttle import Throttle
-from jobtool.transfer.together import MOST_BYTES, Pace
+from jobtool.transfer.together import MOST_BYTES, Pace, most_for
 from jobtool.transfer.whole import Sent
 from tests.stores.raw import MemoryRaw
 from tests.transfer.states import make_ledger
@@ -60,7 +60,9 @@ class World:
             write(folder / "in" / f"{number % 3}" / f"{number}", b"%d" % number * number)
         (folder / "out").mkdir()
 
-    def run(self, *, if_exists="verify", source=None, destination=None, throttle=None):
+    def run(
+        self, *, if_exists="verify", source=None, destination=None, throttle=None, on_file=None
+    ):
         source = source or LocalStore(str(self.folder / "in"), links=self.links)
         out = destination or LocalStore(str(self.folder / "out"), owner="we")
         plan = Plan()
@@ -79,6 +81,7 @@ class World:
             stop=self.stop,
             retry=retry,
             policies=Policies(if_exists=if_exists),
+            on_file=on_file,
         )
         try:
             self.transfer.run(lambda progress: None)
@@ -255,7 +258,7 @@ def test_a_store_that_takes_no_more_leaves_each_file_to_the_usual_way(tmp_path, 
     world = World(tmp_path)
     assert world.run(destination=Full(str(tmp_path / "out"), owner="we")).is_complete
     world.assert_perfect()
-    assert len(together) < COUNT / 2, "after many no others are tried"
+    assert len(together) < COUNT, "after many no others are tried"
 
 
 def in_memory(world, store=MemoryStore):
@@ -398,6 +401,44 @@ class Clock:
 
     def __call__(self):
         return self.now
+
+
+def test_a_bug_in_what_is_told_of_each_file_ends_the_transfer(tmp_path):
+    world = World(tmp_path)
+
+    def on_file(item, copied):
+        raise ZeroDivisionError(item.entry.path)
+
+    with pytest.raises(ZeroDivisionError):
+        world.run(on_file=on_file)
+
+
+def test_large_files_are_taken_one_by_one(tmp_path, monkeypatch):
+    """What a thread has taken, no other thread can send."""
+    world = World(tmp_path)
+    for folder in range(3):
+        for path in (tmp_path / "in" / f"{folder}").iterdir():
+            os.truncate(path, MOST_BYTES + 1)
+    taken = []
+    pop = FileQueue.pop_first
+
+    def spy(queue, most=1):
+        found = pop(queue, most)
+        taken.append(len(found))
+        return found
+
+    monkeypatch.setattr(FileQueue, "pop_first", spy)
+    world.run()
+    assert max(taken) == 1
+    world.assert_perfect()
+
+
+@pytest.mark.parametrize("threads", [1, 16, 64, 256])
+@pytest.mark.parametrize("open_files", [256, 1024, 65536])
+def test_files_that_go_together_leave_room_for_other_open_files(threads, open_files):
+    most = most_for(threads, open_files)
+    assert 1 <= most <= 64
+    assert most == 1 or 2 * most * threads <= open_files / 2
 
 
 @given(st.lists(st.floats(0, 100)))

@@ -111,7 +111,10 @@ def test_signals_reach_the_worker_once():
         signal.signal(signal.SIGUSR1, lambda number, frame: got.append(number))
         assert os.getpgid(0) != os.getpgid(os.getppid())
         os.kill(os.getppid(), signal.SIGUSR1)
-        time.sleep(0.5)
+        deadline = time.monotonic() + 60
+        while not got and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.2)  # for a second one
         os._exit(len(got))
 
     ended, _ = in_child(work)
