@@ -1,4 +1,4 @@
-"""The threads of a transfer. Each takes one file after another."""
+"""The threads of a transfer. Each takes one file after another, or several small ones at a time."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from jobtool.transfer.serverside import service_of
 from jobtool.transfer.throttle import Throttle
 from jobtool.transfer.whole import Sent, write_data
 
-#: How many bytes of files are in memory at a time, at most. Larger files are sent one by one.
+#: How many bytes of files a thread takes at a time, at most. Larger files are sent one by one.
 MOST_BYTES = 1024 * 1024
 
 #: After so many files in a row that stores have left, the others are probably no different.
@@ -54,9 +54,9 @@ T = TypeVar("T")
 
 
 class Pace:
-    """How many files a thread takes at a time, by how long the last ones took. First one.
+    """How many files a thread takes at a time, by how long the last ones took.
 
-    What a thread has taken, no other thread can send meanwhile.
+    It begins with one: what a thread has taken, no other thread can send meanwhile.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
